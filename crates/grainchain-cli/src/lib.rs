@@ -1,0 +1,1 @@
+//! The grainchain command: sandboxes from a terminal

@@ -1,0 +1,1 @@
+//! Facets, types, client and layers of Grainchain: one interface to every sandbox

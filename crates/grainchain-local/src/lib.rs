@@ -1,0 +1,1 @@
+//! Grainchain provider for this machine: sandboxes in directories, without isolation

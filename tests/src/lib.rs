@@ -1,0 +1,1 @@
+//! Conformance and umbrella tests of Grainchain
