@@ -1,0 +1,514 @@
+//! A directory below which paths are resolved and never left
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::error::{At, Fault, TreeError, TreeErrorKind};
+use super::list::ReadDir;
+use super::options::{MkdirOptions, OpenOptions};
+use super::stat::{FileKind, Links, Replace, Stat};
+use super::trail::LOOKUP;
+use super::walk::{Place, Spot, walk};
+
+/// The kernel refuses longer paths; the walker does the same, so that both ways agree.
+const MAX_PATH_BYTES: usize = 4096;
+
+/// How often an operation starts again because a file turned into a link under its hands.
+const RACES: usize = 8;
+
+/// An open directory below which paths are resolved and never left.
+///
+/// A path is relative to the root, or absolute when it begins with the root's own host path. Symbolic links
+/// are followed as long as they stay below the root; an absolute link counts as below when its target begins
+/// with the root's host path. Everything else fails with [`TreeErrorKind::Outside`], and no race between
+/// this process and whoever changes the tree can lead an operation elsewhere.
+///
+/// A root that is `/` allows everything, with the same code: `..` at the top stays at the top.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+    /// The canonical host path, then the one it was opened by if that differs.
+    names: Vec<PathBuf>,
+    everything: bool,
+    /// Set once the kernel or a seccomp filter has refused `openat2`.
+    walk_only: AtomicBool,
+}
+
+/// Times to set on a file; an absent one stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// Last access.
+    pub accessed: Option<SystemTime>,
+    /// Last modification.
+    pub modified: Option<SystemTime>,
+}
+
+impl Root {
+    /// Opens the directory `path` of this host as a root. Links in `path` itself are followed.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::NotADirectory`] or [`TreeErrorKind::Denied`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TreeError> {
+        let path = path.as_ref();
+        let canonical = std::fs::canonicalize(path).at("open root", path)?;
+        let directory =
+            rustix::fs::openat(rustix::fs::CWD, &canonical, LOOKUP, Mode::empty()).at("open root", path)?;
+        let mut names = vec![canonical];
+        let given = std::path::absolute(path).at("open root", path)?;
+        if given != names[0] && !given.components().any(|part| part == std::path::Component::ParentDir) {
+            names.push(given);
+        }
+        let everything = names[0] == Path::new("/");
+        Ok(Self { directory, names, everything, walk_only: AtomicBool::new(!cfg!(target_os = "linux")) })
+    }
+
+    /// The canonical path of the root on this host.
+    pub fn host_path(&self) -> &Path {
+        &self.names[0]
+    }
+
+    /// Opens the directory `path` as a root of its own: links inside may no longer lead to its siblings.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat), and [`TreeErrorKind::NotADirectory`].
+    pub fn subtree(&self, path: impl AsRef<Path>) -> Result<Self, TreeError> {
+        let path = path.as_ref();
+        let relative = self.relative(path).at("open root", path)?;
+        let directory = self.open_fd(relative, LOOKUP, Mode::empty()).at("open root", path)?;
+        let names = self.names.iter().map(|name| name.join(relative_path(relative))).collect();
+        let everything = self.everything && relative_path(relative).components().next().is_none();
+        let walk_only = AtomicBool::new(self.walk_only.load(Ordering::Relaxed));
+        Ok(Self { directory, names, everything, walk_only })
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// Never blocks: a named pipe planted by somebody else is refused like any other special file.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::IsADirectory`], [`TreeErrorKind::Outside`],
+    /// [`TreeErrorKind::Denied`], and [`TreeErrorKind::Other`] for pipes, sockets and devices.
+    pub fn open_read(&self, path: impl AsRef<Path>) -> Result<File, TreeError> {
+        let path = path.as_ref();
+        self.try_open(path, OFlags::RDONLY, Mode::empty()).at("open", path)
+    }
+
+    /// Opens a regular file for writing in place, as `options` say.
+    ///
+    /// For replacing a whole file [`write_atomic`](Self::write_atomic) is the better choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_read`](Self::open_read), and [`TreeErrorKind::AlreadyExists`], [`TreeErrorKind::Full`],
+    /// [`TreeErrorKind::ReadOnly`].
+    pub fn open_write(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<File, TreeError> {
+        let path = path.as_ref();
+        let mode = Mode::from_raw_mode(options.mode.unwrap_or(0o666) as _);
+        let opened = self.try_open(path, options.flags(), mode);
+        let file = match opened {
+            Err(fault) if options.parents && fault.kind == TreeErrorKind::NotFound => {
+                self.make_parents(path).at("open", path)?;
+                self.try_open(path, options.flags(), mode)
+            }
+            opened => opened,
+        };
+        file.at("open", path)
+    }
+
+    fn try_open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, Fault> {
+        let relative = self.relative(path)?;
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.open_fd(relative, flags, mode)?;
+        match Stat::of(&rustix::fs::fstat(&file)?).kind {
+            FileKind::File => Ok(File::from(file)),
+            FileKind::Directory => Err(Errno::ISDIR.into()),
+            other => Err(not_regular(other)),
+        }
+    }
+
+    /// The attributes of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::NotADirectory`], [`TreeErrorKind::Outside`],
+    /// [`TreeErrorKind::Denied`].
+    pub fn stat(&self, path: impl AsRef<Path>, links: Links) -> Result<Stat, TreeError> {
+        let path = path.as_ref();
+        self.try_stat(path, links).at("stat", path)
+    }
+
+    fn try_stat(&self, path: &Path, links: Links) -> Result<Stat, Fault> {
+        let relative = self.relative(path)?;
+        // One name in the root itself, by far the most frequent case, needs no resolution at all.
+        if let Some(name) = single_name(relative) {
+            let stat = Stat::of(&rustix::fs::statat(self.fd(), name, AtFlags::SYMLINK_NOFOLLOW)?);
+            if stat.kind != FileKind::Symlink || links == Links::Keep {
+                return Ok(stat);
+            }
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+            if links == Links::Keep {
+                flags |= OFlags::NOFOLLOW;
+            }
+            if let Some(opened) = self.fast(relative, flags, Mode::empty()) {
+                return Ok(Stat::of(&rustix::fs::fstat(opened?)?));
+            }
+        }
+        let spot = walk(self, relative, links, None)?;
+        Ok(Stat::of(&match &spot.name {
+            Some(name) => rustix::fs::statat(&spot.directory, name, AtFlags::SYMLINK_NOFOLLOW)?,
+            None => rustix::fs::fstat(&spot.directory)?,
+        }))
+    }
+
+    /// The target of a symbolic link, as it is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat), and [`TreeErrorKind::Other`] when it is not a link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, TreeError> {
+        let path = path.as_ref();
+        self.entry(path)
+            .and_then(|(directory, name)| Ok(rustix::fs::readlinkat(directory, name, Vec::new())?))
+            .map(|target| PathBuf::from(OsString::from_vec(target.into_bytes())))
+            .at("read link", path)
+    }
+
+    /// Makes a symbolic link at `path`. The target is not looked at; following it stays subject to the root.
+    ///
+    /// # Errors
+    ///
+    /// As [`mkdir`](Self::mkdir).
+    pub fn symlink(&self, target: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<(), TreeError> {
+        let path = path.as_ref();
+        self.entry(path)
+            .and_then(|(directory, name)| Ok(rustix::fs::symlinkat(target.as_ref(), directory, name)?))
+            .at("symlink", path)
+    }
+
+    /// Makes a directory.
+    ///
+    /// With parents, missing ones are made too and an existing directory is not an error.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeErrorKind::AlreadyExists`], [`TreeErrorKind::NotFound`] when a parent is missing,
+    /// [`TreeErrorKind::NotADirectory`], [`TreeErrorKind::Outside`], [`TreeErrorKind::Denied`].
+    pub fn mkdir(&self, path: impl AsRef<Path>, options: &MkdirOptions) -> Result<(), TreeError> {
+        let path = path.as_ref();
+        self.try_mkdir(path, options).at("mkdir", path)
+    }
+
+    fn try_mkdir(&self, path: &Path, options: &MkdirOptions) -> Result<(), Fault> {
+        let mode = Mode::from_raw_mode(options.mode.unwrap_or(0o777) as _);
+        if options.parents {
+            // Parents get the usual mode: a private directory does not make its parents private.
+            if self.relative(path)?.split(|byte| *byte == b'/').any(|part| !matches!(part, b"" | b".")) {
+                self.make_parents(path)?;
+            }
+            match self.try_stat(path, Links::Follow) {
+                Ok(stat) if stat.kind == FileKind::Directory => return Ok(()),
+                Ok(_) => return Err(Errno::EXIST.into()),
+                Err(fault) if fault.kind == TreeErrorKind::NotFound => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let (directory, name) = self.entry(path)?;
+        match rustix::fs::mkdirat(&directory, &name, mode) {
+            Err(Errno::EXIST) if options.parents => match self.try_stat(path, Links::Follow)?.kind {
+                FileKind::Directory => return Ok(()),
+                _ => return Err(Errno::EXIST.into()),
+            },
+            made => made?,
+        }
+        if options.mode.is_some() {
+            // `mkdir` applies the umask; who names a mode means it.
+            let made = rustix::fs::openat(&directory, &name, LOOKUP, Mode::empty())?;
+            set_mode(&made, mode)?;
+        }
+        Ok(())
+    }
+
+    /// Renames `from` to `to`; both must lie below the root, and links are not followed at the last name.
+    ///
+    /// # Errors
+    ///
+    /// [`TreeErrorKind::AlreadyExists`] with [`Replace::Refuse`], [`TreeErrorKind::NotEmpty`],
+    /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::Outside`] and the like. The path in the error is `from`.
+    pub fn rename(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        replace: Replace,
+    ) -> Result<(), TreeError> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let (source, source_name) = self.entry(from).at("rename", from)?;
+        let (target, target_name) = self.entry(to).at("rename to", to)?;
+        let flags = match replace {
+            Replace::Allow => RenameFlags::empty(),
+            Replace::Refuse => RenameFlags::NOREPLACE,
+        };
+        let renamed = if flags.is_empty() {
+            rustix::fs::renameat(source, source_name, target, target_name)
+        } else {
+            rustix::fs::renameat_with(source, source_name, target, target_name, flags)
+        };
+        renamed.at("rename", from)
+    }
+
+    /// The entries of a directory, in the order of the file system.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat), and [`TreeErrorKind::NotADirectory`].
+    pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<ReadDir, TreeError> {
+        let path = path.as_ref();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        self.relative(path)
+            .and_then(|relative| self.open_fd(relative, flags, Mode::empty()))
+            .and_then(|directory| Ok(ReadDir::new(directory, path)?))
+            .at("list", path)
+    }
+
+    /// Sets the permission bits of a file or directory, following links.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat).
+    pub fn chmod(&self, path: impl AsRef<Path>, mode: u32) -> Result<(), TreeError> {
+        let path = path.as_ref();
+        self.lookup(path).and_then(|file| set_mode(&file, Mode::from_raw_mode(mode as _))).at("chmod", path)
+    }
+
+    /// Sets the times of a file or directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`stat`](Self::stat).
+    pub fn set_times(&self, path: impl AsRef<Path>, times: Times, links: Links) -> Result<(), TreeError> {
+        let path = path.as_ref();
+        self.try_set_times(path, times, links).at("set times", path)
+    }
+
+    fn try_set_times(&self, path: &Path, times: Times, links: Links) -> Result<(), Fault> {
+        let times =
+            Timestamps { last_access: timespec(times.accessed), last_modification: timespec(times.modified) };
+        let spot = walk(self, self.relative(path)?, links, None)?;
+        // The walker has followed the links, so that not following again cannot change a stranger's file.
+        match &spot.name {
+            Some(name) => rustix::fs::utimensat(&spot.directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?,
+            None => rustix::fs::utimensat(&spot.directory, c".", &times, AtFlags::empty())?,
+        }
+        Ok(())
+    }
+
+    // Below: how a path becomes a descriptor.
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn is_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// What remains of an absolute path below the root; none if it lies elsewhere.
+    pub(super) fn below<'p>(&self, absolute: &'p [u8]) -> Option<&'p [u8]> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(absolute));
+        let rest = self.names.iter().find_map(|name| path.strip_prefix(name).ok())?.as_os_str().as_bytes();
+        // `strip_prefix` drops a trailing slash, which says "must be a directory".
+        let slash = usize::from(absolute.ends_with(b"/") && !rest.is_empty());
+        let start = absolute.len() - rest.len() - slash;
+        Some(if rest.is_empty() { b"." } else { absolute.get(start..).unwrap_or(rest) })
+    }
+
+    /// The path relative to the root, checked for what can never be a path.
+    pub(super) fn relative<'p>(&self, path: &'p Path) -> Result<&'p [u8], Fault> {
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() {
+            return Err(Fault::invalid("the path is empty"));
+        }
+        if bytes.contains(&0) {
+            return Err(Fault::invalid("the path contains a NUL byte"));
+        }
+        if bytes.len() >= MAX_PATH_BYTES {
+            return Err(Fault::invalid(format!("the path is longer than {} bytes", MAX_PATH_BYTES - 1)));
+        }
+        if !bytes.starts_with(b"/") {
+            return Ok(bytes);
+        }
+        self.below(bytes).ok_or_else(|| {
+            Fault::outside(format_args!(
+                "because it is absolute and does not begin with {:?}",
+                self.host_path()
+            ))
+        })
+    }
+
+    /// Opens by `openat2`, or answers none when the walker has to decide.
+    #[cfg(target_os = "linux")]
+    fn fast(&self, path: &[u8], flags: OFlags, mode: Mode) -> Option<Result<OwnedFd, Errno>> {
+        use rustix::fs::ResolveFlags;
+
+        if self.walk_only.load(Ordering::Relaxed) {
+            return None;
+        }
+        let scope = if self.everything { ResolveFlags::IN_ROOT } else { ResolveFlags::BENEATH };
+        match rustix::fs::openat2(self.fd(), path, flags, mode, scope | ResolveFlags::NO_MAGICLINKS) {
+            Err(Errno::NOSYS) => {
+                self.walk_only.store(true, Ordering::Relaxed);
+                None
+            }
+            // A filter's refusal, a way out, a magic link, or a rename while `..` was resolved: the walker
+            // either finds the way or says in words why there is none.
+            Err(Errno::PERM | Errno::XDEV | Errno::LOOP | Errno::AGAIN) => None,
+            opened => Some(opened),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn fast(&self, _path: &[u8], _flags: OFlags, _mode: Mode) -> Option<Result<OwnedFd, Errno>> {
+        None
+    }
+
+    /// Opens `path`, following links below the root.
+    pub(super) fn open_fd(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Fault> {
+        let follows = !flags.contains(OFlags::NOFOLLOW) || flags.contains(OFlags::DIRECTORY);
+        let flags = if follows { flags - OFlags::NOFOLLOW } else { flags };
+        if let Some(opened) = self.fast(path, flags, mode) {
+            return Ok(opened?);
+        }
+        let links = if follows { Links::Follow } else { Links::Keep };
+        for _ in 0..RACES {
+            let spot = walk(self, path, links, None)?;
+            let name = spot.name.as_deref().unwrap_or(c".");
+            match rustix::fs::openat(&spot.directory, name, flags | OFlags::NOFOLLOW, mode) {
+                Err(Errno::LOOP) if follows => continue,
+                // With O_DIRECTORY the kernel reports a link as something that is not a directory.
+                Err(Errno::NOTDIR) if follows && is_link(&spot) => continue,
+                opened => return Ok(opened?),
+            }
+        }
+        Err(Errno::LOOP.into())
+    }
+
+    /// Opens `path` for looking at it and changing its attributes.
+    fn lookup(&self, path: &Path) -> Result<OwnedFd, Fault> {
+        #[cfg(target_os = "linux")]
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        #[cfg(not(target_os = "linux"))]
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.open_fd(self.relative(path)?, flags, Mode::empty())?;
+        Ok(file)
+    }
+
+    /// The directory that holds the last name of `path`, and that name; the name may be missing or a link.
+    pub(super) fn entry(&self, path: &Path) -> Result<(Place<'_>, CString), Fault> {
+        let relative = self.relative(path)?;
+        let trimmed = relative.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let relative = &relative[..trimmed];
+        let (parent, name) = match relative.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&relative[..=slash], &relative[slash + 1..]),
+            None => (&b""[..], relative),
+        };
+        if matches!(name, b"" | b"." | b"..") {
+            return Err(Fault::invalid("the path does not end in a name"));
+        }
+        let name = CString::new(name).map_err(|_| Fault::invalid("the path contains a NUL byte"))?;
+        if parent.is_empty() {
+            return Ok((Place::Root(self.fd()), name));
+        }
+        Ok((Place::Below(self.open_fd(parent, LOOKUP, Mode::empty())?), name))
+    }
+
+    /// Like `entry`, but when the name is a link, the place the link leads to.
+    pub(super) fn target(&self, path: &Path) -> Result<(Place<'_>, CString), Fault> {
+        let (directory, name) = self.entry(path)?;
+        match rustix::fs::readlinkat(&directory, &name, Vec::new()) {
+            Err(Errno::INVAL | Errno::NOENT) => return Ok((directory, name)),
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => {}
+        }
+        let spot = walk(self, self.relative(path)?, Links::Follow, None)?;
+        match spot.name {
+            Some(name) => Ok((spot.directory, name)),
+            None => Err(Errno::ISDIR.into()),
+        }
+    }
+
+    /// Makes the missing directories above the last name of `path`.
+    pub(super) fn make_parents(&self, path: &Path) -> Result<(), Fault> {
+        let relative = self.relative(path)?;
+        let trimmed = relative.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let Some(slash) = relative[..trimmed].iter().rposition(|byte| *byte == b'/') else { return Ok(()) };
+        walk(self, &relative[..=slash], Links::Follow, Some(Mode::from_raw_mode(0o777)))?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_openat2(self) -> Self {
+        self.walk_only.store(true, Ordering::Relaxed);
+        self
+    }
+}
+
+pub(super) fn not_regular(kind: FileKind) -> Fault {
+    Fault::new(TreeErrorKind::Other, format!("is a {} and not a regular file", kind.describe()))
+}
+
+fn is_link(spot: &Spot<'_>) -> bool {
+    spot.name.as_ref().is_some_and(|name| rustix::fs::readlinkat(&spot.directory, name, Vec::new()).is_ok())
+}
+
+fn relative_path(bytes: &[u8]) -> &Path {
+    let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+    path.strip_prefix(".").unwrap_or(path)
+}
+
+fn single_name(path: &[u8]) -> Option<&[u8]> {
+    (!path.contains(&b'/') && !matches!(path, b"." | b"..")).then_some(path)
+}
+
+/// Sets the mode of what `file` refers to, also when it was opened for lookups only.
+pub(super) fn set_mode(file: &OwnedFd, mode: Mode) -> Result<(), Fault> {
+    match rustix::fs::fchmod(file, mode) {
+        // The kernel refuses lookup-only descriptors, so their mode goes through the process's own table.
+        #[cfg(target_os = "linux")]
+        Err(Errno::BADF) => {
+            use rustix::fd::AsRawFd;
+            Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), mode)?)
+        }
+        changed => Ok(changed?),
+    }
+}
+
+fn timespec(time: Option<SystemTime>) -> Timespec {
+    let Some(time) = time else { return Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT } };
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => Timespec {
+            tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: after.subsec_nanos().into(),
+        },
+        Err(error) => {
+            let before = error.duration();
+            let seconds = -i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            match before.subsec_nanos() {
+                0 => Timespec { tv_sec: seconds, tv_nsec: 0 },
+                nanos => Timespec { tv_sec: seconds - 1, tv_nsec: (1_000_000_000 - nanos).into() },
+            }
+        }
+    }
+}
