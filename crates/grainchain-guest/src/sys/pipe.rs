@@ -1,0 +1,214 @@
+//! Bytes between us and a child, without a thread that waits for them.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use bytes::{BufMut, BytesMut};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// What the kernel grants to everybody by default, and enough for a command's output between two wake-ups.
+const LARGE_BYTES: usize = 1 << 20;
+/// The least room a read gets.
+const READ_BYTES: usize = 64 * 1024;
+
+/// How much a pipe holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capacity {
+    /// The kernel's default, 64 KiB.
+    Default,
+    /// 1 MiB, or the default where a user's share of pipe memory is used up: only speed depends on it.
+    Large,
+}
+
+/// A pipe that we read: ours, and the blocking end for the child.
+///
+/// # Errors
+///
+/// When descriptors have run out, or outside a runtime.
+pub(crate) fn for_reading(capacity: Capacity) -> io::Result<(Reader, OwnedFd)> {
+    let (ours, theirs) = pair(capacity)?;
+    Ok((Reader::new(ours)?, theirs))
+}
+
+/// A pipe that we write: ours, and the blocking end for the child.
+///
+/// # Errors
+///
+/// When descriptors have run out, or outside a runtime.
+pub(crate) fn for_writing(capacity: Capacity) -> io::Result<(Writer, OwnedFd)> {
+    let (theirs, ours) = pair(capacity)?;
+    Ok((Writer::new(ours)?, theirs))
+}
+
+fn pair(capacity: Capacity) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    if capacity == Capacity::Large {
+        match fcntl_setpipe_size(&read, LARGE_BYTES) {
+            Ok(_) | Err(Errno::PERM | Errno::BUSY | Errno::NOMEM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((read, write))
+}
+
+/// Makes our end non-blocking. The other end of a pipe has flags of its own, so the child notices nothing.
+pub(super) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
+    Ok(fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?)
+}
+
+#[expect(unsafe_code, reason = "the runtime has to trust that the descriptor stays open")]
+fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open and the same for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// What [`Reader::drain_now`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drained {
+    pub(crate) bytes: usize,
+    /// No writer is left.
+    pub(crate) ended: bool,
+}
+
+/// The reading end of a pipe, or a terminal's master.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Reader {
+    /// Takes over a descriptor and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be polled. Panics outside a runtime with I/O enabled.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        set_nonblocking(&fd)?;
+        Ok(Self { fd: register(fd, Interest::READABLE)? })
+    }
+
+    /// Waits for bytes and appends what one read gives; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub(crate) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            match ready.try_io(|fd| read_once(fd.get_ref(), into, READ_BYTES)) {
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Appends what is there already, up to `most` bytes, without waiting: a command has ended, but something
+    /// that it left behind keeps the pipe open and may never close it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(crate) fn drain_now(&mut self, into: &mut BytesMut, most: usize) -> io::Result<Drained> {
+        let mut bytes = 0;
+        while bytes < most {
+            match read_once(self.fd.get_ref(), into, READ_BYTES.min(most - bytes)) {
+                Ok(0) => return Ok(Drained { bytes, ended: true }),
+                Ok(length) => bytes += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Drained { bytes, ended: false })
+    }
+}
+
+fn read_once(fd: &OwnedFd, into: &mut BytesMut, most: usize) -> io::Result<usize> {
+    into.reserve(most);
+    loop {
+        let room = into.spare_capacity_mut();
+        let room = room.len().min(most);
+        match rustix::io::read(fd, &mut into.spare_capacity_mut()[..room]) {
+            Ok((filled, _)) => {
+                let length = filled.len();
+                #[expect(unsafe_code, reason = "BytesMut cannot know what the kernel wrote")]
+                // SAFETY: the kernel has initialised the first `length` bytes of the spare capacity.
+                unsafe {
+                    into.advance_mut(length);
+                }
+                return Ok(length);
+            }
+            Err(Errno::INTR) => {}
+            // A terminal's master says so when nobody has the other side open any more.
+            Err(Errno::IO) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The writing end of a pipe, or a terminal's master.
+///
+/// The standard library ignores `SIGPIPE` at start; a program that does not must do so before it writes here.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Writer {
+    /// Takes over a descriptor and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be polled. Panics outside a runtime with I/O enabled.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        set_nonblocking(&fd)?;
+        Ok(Self { fd: register(fd, Interest::WRITABLE)? })
+    }
+
+    /// Writes some of it, as soon as there is room.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` when nobody will read it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future means that nothing was written.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let mut ready = self.fd.writable().await?;
+            match ready.try_io(|fd| Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd.get_ref(), bytes))?))
+            {
+                Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    ///
+    /// # Cancel safety
+    ///
+    /// After dropping the future it is unknown how much was written; use [`Self::write`] to know.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = self.write(bytes).await?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+}
