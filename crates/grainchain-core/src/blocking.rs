@@ -1,0 +1,224 @@
+//! The border between asynchronous code and work that blocks: files, archives, hashing.
+
+use std::io::{self, Read, Write};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::types::content::{ByteStream, Content};
+
+/// How much is handed over at once, and how many such chunks may wait: enough to keep both sides busy, little enough to forget.
+const CHUNK: usize = 256 * 1024;
+const CHUNKS: usize = 4;
+
+/// Runs `work` where blocking is allowed. Dropping the future does not stop the work.
+///
+/// # Errors
+///
+/// Those of `work`, and `Unexpected` when the runtime is shutting down.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error)),
+    }
+}
+
+/// The content that `work` writes while it is read. When the reader goes away, the next write fails and ends the work; when the
+/// work fails, its error ends the stream.
+pub fn produce(work: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send + 'static) -> Content {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        let mut writer = ChunkWriter { sender, buffer: BytesMut::new() };
+        let result = work(&mut writer)
+            .and_then(|()| writer.flush().map_err(|error| Error::io("hand over data", error)));
+        if let Err(error) = result {
+            // Fails only when nobody reads, and then nobody wants to know.
+            writer.sender.blocking_send(Err(error)).ok();
+        }
+    });
+    let chunks = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    Content::from_stream(chunks, None)
+}
+
+/// Gives `stream` to `work` as something to read from, and waits for its result. A stream that breaks off, or a future that is
+/// dropped, makes the reader fail: it never looks like the end of the data.
+///
+/// # Errors
+///
+/// That of the stream if it failed, else that of `work`.
+pub async fn consume<T: Send + 'static>(
+    mut stream: ByteStream,
+    work: impl FnOnce(&mut ChunkReader) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let mut worker = tokio::task::spawn_blocking(move || {
+        let mut reader = ChunkReader { receiver, chunk: Bytes::new(), ended: false };
+        work(&mut reader)
+    });
+    let feed = async {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk?;
+            if !chunk.is_empty() && sender.send(Some(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        // Fails only when the work has ended already.
+        sender.send(None).await.ok();
+        Ok(())
+    };
+    let fed: Result<()> = tokio::select! {
+        fed = feed => fed,
+        result = &mut worker => return join(result),
+    };
+    drop(sender);
+    let result = join(worker.await);
+    fed.and(result)
+}
+
+fn join<T>(result: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error)),
+    }
+}
+
+/// The writing end of [`produce`].
+#[derive(Debug)]
+pub struct ChunkWriter {
+    sender: mpsc::Sender<Result<Bytes>>,
+    buffer: BytesMut,
+}
+
+impl ChunkWriter {
+    fn send(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.sender
+            .blocking_send(Ok(chunk))
+            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads any more"))
+    }
+}
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(CHUNK);
+        }
+        let count = bytes.len().min(CHUNK - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        if self.buffer.len() == CHUNK {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::take(&mut self.buffer).freeze();
+        self.send(chunk)
+    }
+}
+
+/// The reading end of [`consume`].
+#[derive(Debug)]
+pub struct ChunkReader {
+    receiver: mpsc::Receiver<Option<Bytes>>,
+    chunk: Bytes,
+    ended: bool,
+}
+
+impl ChunkReader {
+    /// The next chunk, none at the end.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionAborted` when the data broke off.
+    pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        if self.ended {
+            return Ok(None);
+        }
+        if self.chunk.has_remaining() {
+            return Ok(Some(std::mem::take(&mut self.chunk)));
+        }
+        match self.receiver.blocking_recv() {
+            Some(Some(chunk)) => Ok(Some(chunk)),
+            Some(None) => {
+                self.ended = true;
+                Ok(None)
+            }
+            None => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the data broke off before its end"))
+            }
+        }
+    }
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.chunk.has_remaining() {
+            match self.next_chunk()? {
+                Some(chunk) => self.chunk = chunk,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::size::ByteSize;
+
+    #[tokio::test]
+    async fn what_is_produced_is_consumed_whole() {
+        let data: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+        let written = data.clone();
+        let content =
+            produce(move |writer| writer.write_all(&written).map_err(|error| Error::io("write", error)));
+        let read = consume(content.into_stream(), |reader| {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map_err(|error| Error::io("read", error))?;
+            Ok(all)
+        });
+        assert_eq!(read.await.unwrap(), data);
+    }
+
+    #[tokio::test]
+    async fn a_failing_producer_ends_the_stream_with_its_error() {
+        let content = produce(|writer| {
+            writer.write_all(b"half").map_err(|error| Error::io("write", error))?;
+            Err(Error::not_found("the rest"))
+        });
+        let error = content.into_bytes(ByteSize::mib(1)).await.unwrap_err();
+        assert_eq!(error.message(), "the rest");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_does_not_look_complete() {
+        let broken = stream::iter([Ok(Bytes::from_static(b"half")), Err(Error::not_found("the rest"))]);
+        let (told, saw) = std::sync::mpsc::channel();
+        let result = consume(Box::pin(broken), move |reader| {
+            let mut all = Vec::new();
+            told.send(reader.read_to_end(&mut all).map_err(|error| error.kind())).unwrap();
+            Ok(())
+        });
+        assert_eq!(result.await.unwrap_err().message(), "the rest");
+        assert_eq!(saw.recv().unwrap(), Err(io::ErrorKind::ConnectionAborted));
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_early_does_not_wait_for_the_stream() {
+        let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[0; 65536])));
+        let result = consume(Box::pin(endless), |_| Err::<(), _>(Error::bad_request("enough")));
+        assert_eq!(result.await.unwrap_err().message(), "enough");
+    }
+}

@@ -1,0 +1,145 @@
+//! Cleaning up what nobody holds any more.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::error::Result;
+use crate::types::info::{ListFilter, SandboxInfo, SandboxStatus};
+
+/// What to clean up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcOptions {
+    /// Whether it only says what it would remove; no by default.
+    pub dry_run: bool,
+    /// Whether sandboxes in the status `error` go too; no by default, because their state may be worth a look.
+    pub broken: bool,
+}
+
+impl GcOptions {
+    /// Says what it would remove.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Removes broken sandboxes too.
+    #[must_use]
+    pub fn broken(mut self) -> Self {
+        self.broken = true;
+        self
+    }
+}
+
+/// What became of a sandbox that nobody holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GcAction {
+    /// It would have been removed.
+    WouldRemove,
+    /// It was removed.
+    Removed,
+    /// It could not be removed, for this reason.
+    Failed(String),
+}
+
+/// A sandbox that nobody holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GcEntry {
+    /// The sandbox.
+    pub sandbox: SandboxInfo,
+    /// Why it counts as left behind.
+    pub reason: String,
+    /// What became of it.
+    pub action: GcAction,
+}
+
+/// What cleaning up did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GcReport {
+    /// The sandboxes that nobody holds.
+    pub entries: Vec<GcEntry>,
+    /// How many others there are.
+    pub kept: usize,
+}
+
+impl Client {
+    /// Removes the sandboxes whose lifetime is over or whose client is gone. Those of living clients, of other owners whose life
+    /// the provider cannot judge, and those that were asked to outlive their client stay.
+    ///
+    /// # Errors
+    ///
+    /// When the sandboxes cannot be listed; a sandbox that cannot be removed is in the report.
+    pub async fn gc(&self, options: GcOptions) -> Result<GcReport> {
+        let mut report = GcReport::default();
+        for sandbox in self.list(ListFilter::default()).await? {
+            let Some(reason) = left_behind(&sandbox, &options, SystemTime::now()) else {
+                report.kept += 1;
+                continue;
+            };
+            let action = if options.dry_run {
+                GcAction::WouldRemove
+            } else {
+                match self.remove(&sandbox.id).await {
+                    Ok(()) => GcAction::Removed,
+                    Err(error) => GcAction::Failed(error.to_string()),
+                }
+            };
+            report.entries.push(GcEntry { sandbox, reason, action });
+        }
+        Ok(report)
+    }
+}
+
+/// Why `sandbox` counts as left behind, if it does.
+fn left_behind(sandbox: &SandboxInfo, options: &GcOptions, now: SystemTime) -> Option<String> {
+    if sandbox.status == SandboxStatus::Error {
+        return options.broken.then(|| "broken".to_owned());
+    }
+    if sandbox.expires_at.is_some_and(|at| at <= now) {
+        return Some("its lifetime is over".to_owned());
+    }
+    let lease = sandbox.lease.as_ref()?;
+    (!sandbox.keep_alive && lease.held == Some(false)).then(|| format!("its client {} is gone", lease.owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::types::info::Lease;
+
+    fn sandbox(held: Option<bool>) -> SandboxInfo {
+        let mut info = SandboxInfo::new("sb".into(), "p", SandboxStatus::Running);
+        info.lease = Some(Lease::new("me", held));
+        info
+    }
+
+    #[test]
+    fn only_what_surely_nobody_holds_is_left_behind() {
+        let (options, now) = (GcOptions::default(), SystemTime::now());
+        assert!(left_behind(&sandbox(Some(false)), &options, now).is_some());
+        assert!(left_behind(&sandbox(Some(true)), &options, now).is_none());
+        assert!(left_behind(&sandbox(None), &options, now).is_none());
+        let mut kept = sandbox(Some(false));
+        kept.keep_alive = true;
+        assert!(left_behind(&kept, &options, now).is_none());
+        kept.expires_at = Some(now - Duration::from_secs(1));
+        assert!(left_behind(&kept, &options, now).is_some());
+    }
+
+    #[test]
+    fn a_broken_sandbox_is_left_alone_unless_asked() {
+        let mut broken = sandbox(Some(false));
+        broken.status = SandboxStatus::Error;
+        assert!(left_behind(&broken, &GcOptions::default(), SystemTime::now()).is_none());
+        assert!(left_behind(&broken, &GcOptions::default().broken(), SystemTime::now()).is_some());
+    }
+}

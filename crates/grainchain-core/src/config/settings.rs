@@ -1,0 +1,350 @@
+//! What a program was configured with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::file::{self, at};
+use super::{Lookup, defaults, environment};
+use crate::error::{Error, Result};
+use crate::types::sandbox_config::SandboxConfig;
+
+const FILE_NAME: &str = "grainchain.toml";
+
+/// The provider of a program that nothing was configured for.
+const LAST_RESORT: &str = "local";
+
+/// What a program was configured with: the default provider, each provider's settings, and the defaults of sandboxes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The provider's name or URI. `local` when nothing was configured at all.
+    pub default_provider: String,
+    /// Where the default provider was chosen, in words.
+    pub chosen_by: String,
+    /// The defaults of sandboxes.
+    pub sandbox_defaults: SandboxConfig,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    providers: BTreeMap<String, ProviderSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_provider: LAST_RESORT.to_owned(),
+            chosen_by: "nothing is configured".to_owned(),
+            sandbox_defaults: SandboxConfig::default(),
+            file: None,
+            providers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of this program: the file that `GRAINCHAIN_CONFIG` names, else `grainchain.toml` in the working directory, else
+    /// in the user's configuration folder (`$XDG_CONFIG_HOME/grainchain` or `~/.config/grainchain`), else none.
+    /// `GRAINCHAIN_DEFAULT_PROVIDER` overrides the file's `default_provider`.
+    ///
+    /// # Errors
+    ///
+    /// `Config` naming file, line and key.
+    pub fn load() -> Result<Self> {
+        let settings = match find(&environment)? {
+            Some(path) => Self::read(&path, &environment)?,
+            None => Self::default(),
+        };
+        Ok(settings.overridden(&environment))
+    }
+
+    /// The settings in `path`, with `GRAINCHAIN_DEFAULT_PROVIDER` overriding its `default_provider`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load), and `NotFound` when there is no such file.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::read(path.as_ref(), &environment)?.overridden(&environment))
+    }
+
+    fn read(path: &Path, lookup: Lookup<'_>) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::io(format_args!("read the configuration {}", path.display()), error))?;
+        Self::parse(&text, path, lookup)
+    }
+
+    /// The settings in `text`, with errors that name `origin` and variables from `lookup`.
+    ///
+    /// # Errors
+    ///
+    /// `Config` naming origin, line and key.
+    pub fn parse(text: &str, origin: &Path, lookup: Lookup<'_>) -> Result<Self> {
+        let mut settings = Self { file: Some(origin.to_owned()), ..Self::default() };
+        for (key, located) in file::parse(text, origin, lookup)? {
+            let line = located.line;
+            match key.as_str() {
+                "default_provider" => {
+                    let Value::String(name) = located.plain() else {
+                        return Err(at(origin, line, &key, "write the name of a provider, as in \"local\""));
+                    };
+                    settings.chosen_by = format!("{}:{line}", origin.display());
+                    settings.default_provider = name;
+                }
+                "providers" => {
+                    let tables = located
+                        .table()
+                        .map_err(|_| at(origin, line, &key, "write tables such as [providers.local]"))?;
+                    for (name, located) in tables {
+                        let line = located.line;
+                        let key = format!("providers.{name}");
+                        let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                        let mut own = ProviderSettings::new(&name);
+                        own.origin = Some(origin.to_owned());
+                        for (key, located) in entries {
+                            own.lines.insert(key.clone(), located.line);
+                            own.values.insert(key, located.plain());
+                        }
+                        settings.providers.insert(name, own);
+                    }
+                }
+                "sandbox_defaults" => {
+                    let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                    for (key, located) in entries {
+                        let line = located.line;
+                        defaults::apply(&mut settings.sandbox_defaults, &key, located.plain())
+                            .map_err(|reason| at(origin, line, &format!("sandbox_defaults.{key}"), reason))?;
+                    }
+                    let valid = settings.sandbox_defaults.validate();
+                    valid.map_err(|error| at(origin, line, "sandbox_defaults", error))?;
+                }
+                _ => {
+                    let known = "the keys are default_provider, [providers.NAME] and [sandbox_defaults]";
+                    return Err(at(origin, line, &key, format_args!("there is no such key; {known}")));
+                }
+            }
+        }
+        if settings.default_provider == LAST_RESORT && settings.chosen_by == Self::default().chosen_by {
+            settings.chosen_by = format!("{} names no default_provider", origin.display());
+        }
+        Ok(settings)
+    }
+
+    fn overridden(mut self, lookup: Lookup<'_>) -> Self {
+        if let Some(name) = lookup("GRAINCHAIN_DEFAULT_PROVIDER") {
+            self.default_provider = name;
+            self.chosen_by = "GRAINCHAIN_DEFAULT_PROVIDER".to_owned();
+        }
+        self
+    }
+
+    /// The settings of the provider `name`; empty when the file has none.
+    pub fn provider(&self, name: &str) -> ProviderSettings {
+        self.providers.get(name).cloned().unwrap_or_else(|| ProviderSettings::new(name))
+    }
+
+    /// The providers that the file has settings of.
+    pub fn configured_providers(&self) -> impl Iterator<Item = &ProviderSettings> {
+        self.providers.values()
+    }
+}
+
+/// The file to read, if there is one.
+fn find(lookup: Lookup<'_>) -> Result<Option<PathBuf>> {
+    if let Some(path) = lookup("GRAINCHAIN_CONFIG") {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            return Err(Error::config(format!(
+                "GRAINCHAIN_CONFIG names {}, which is no file",
+                path.display()
+            ))
+            .hint("correct or unset it"));
+        }
+        return Ok(Some(path));
+    }
+    let here = PathBuf::from(FILE_NAME);
+    let folder = lookup("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| lookup("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let users = folder.map(|folder| folder.join("grainchain").join(FILE_NAME));
+    Ok([Some(here), users].into_iter().flatten().find(|path| path.is_file()))
+}
+
+/// The settings of one provider, with the lines they stand in.
+#[derive(Clone)]
+pub struct ProviderSettings {
+    name: String,
+    values: Map<String, Value>,
+    lines: BTreeMap<String, usize>,
+    origin: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ProviderSettings {
+    // Values may be keys and tokens; names are enough to find a fault.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys: Vec<_> = self.values.keys().collect();
+        f.debug_struct("ProviderSettings")
+            .field("name", &self.name)
+            .field("keys", &keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProviderSettings {
+    /// No settings of the provider `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), values: Map::new(), lines: BTreeMap::new(), origin: None }
+    }
+
+    /// The provider's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The keys that are set.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Sets a key from a text, as a URI or a command line gives it: numbers and truth values are taken as such.
+    pub fn set(&mut self, key: &str, value: &str) {
+        let value = match serde_json::from_str(value) {
+            Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
+            _ => Value::String(value.to_owned()),
+        };
+        self.lines.remove(key);
+        self.values.insert(key.to_owned(), value);
+    }
+
+    /// The settings as a provider's own type, which should deny unknown fields.
+    ///
+    /// # Errors
+    ///
+    /// `Config` naming file, line and key.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_value(Value::Object(self.values.clone())).map_err(|error| {
+            let reason = error.to_string();
+            let key = self.culprit::<T>(&reason);
+            let path = key.map_or_else(
+                || format!("providers.{}", self.name),
+                |key| format!("providers.{}.{key}", self.name),
+            );
+            match (&self.origin, key.and_then(|key| self.lines.get(key))) {
+                (Some(origin), Some(line)) => at(origin, *line, &path, reason),
+                (Some(origin), None) => Error::config(format!("{}: {path}: {reason}", origin.display())),
+                (None, _) => Error::config(format!("{path}: {reason}")),
+            }
+        })
+    }
+
+    /// The key at fault: the one whose absence changes the complaint, or that the complaint quotes.
+    fn culprit<T: DeserializeOwned>(&self, reason: &str) -> Option<&str> {
+        let position = |key: &&String| reason.find(&format!("`{key}`"));
+        let quoted = self.values.keys().filter(|key| position(key).is_some()).min_by_key(position);
+        let changes = |key: &&String| {
+            let mut without = self.values.clone();
+            without.remove(*key);
+            match serde_json::from_value::<T>(Value::Object(without)) {
+                Ok(_) => true,
+                Err(other) => other.to_string() != reason && !other.to_string().contains("missing field"),
+            }
+        };
+        quoted.or_else(|| self.values.keys().find(changes)).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::types::size::ByteSize;
+
+    fn parse(text: &str) -> Result<Settings> {
+        Settings::parse(text, Path::new("test.toml"), &|name| (name == "KEY").then(|| "sesame".to_owned()))
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only the deserialising matters")]
+    struct Own {
+        api_key: String,
+        #[serde(default)]
+        retries: u32,
+    }
+
+    #[test]
+    fn the_file_of_the_documentation_is_understood() {
+        let settings = parse(
+            r#"
+            default_provider = "e2b"
+            [providers.e2b]
+            api_key = "${KEY}"
+            [sandbox_defaults]
+            timeout = 180
+            lifetime = "2h"
+            memory_limit = "2GB"
+            working_directory = "/workspace"
+            auto_cleanup = true
+            network = { allow = ["example.org"] }
+            environment_vars = { A = "b" }
+            "#,
+        )
+        .unwrap();
+        assert_eq!(settings.default_provider, "e2b");
+        assert_eq!(settings.provider("e2b").parse::<Own>().unwrap().api_key, "sesame");
+        let defaults = &settings.sandbox_defaults;
+        assert_eq!(defaults.timeout, Some(Duration::from_secs(180)));
+        assert_eq!(defaults.lifetime, Some(Duration::from_secs(7200)));
+        assert_eq!(defaults.memory_limit, Some(ByteSize::bytes(2_000_000_000)));
+        assert!(!format!("{settings:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn every_fault_names_file_line_and_key() {
+        for (text, place) in [
+            ("\nnonsense = 1", "test.toml:2: nonsense"),
+            ("a = \n", "test.toml:1"),
+            ("[providers]\ne2b = 3", "test.toml:2: providers.e2b"),
+            ("[sandbox_defaults]\n\nimages = \"x\"", "test.toml:3: sandbox_defaults.images"),
+            ("[sandbox_defaults]\nmemory_limit = \"lots\"", "test.toml:2: sandbox_defaults.memory_limit"),
+            ("[sandbox_defaults]\ntimeout = 0", "test.toml:1: sandbox_defaults"),
+            (
+                "[providers.x]\nkey = \"${MISSING}\"",
+                "test.toml:2: providers.x.key: the environment variable MISSING",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Config);
+            assert!(error.message().starts_with(place), "{error} for {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_providers_own_type_finds_the_line_of_a_wrong_key_and_of_a_wrong_type() {
+        let settings = parse("[providers.x]\napi_key = \"a\"\n\nretry = 1").unwrap();
+        let error = settings.provider("x").parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:4: providers.x.retry: unknown field"), "{error}");
+        let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"many\"").unwrap();
+        let error = settings.provider("x").parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn the_environment_overrides_the_default_provider() {
+        let settings = parse("default_provider = \"e2b\"").unwrap();
+        let settings =
+            settings.overridden(&|name| (name == "GRAINCHAIN_DEFAULT_PROVIDER").then(|| "docker".to_owned()));
+        assert_eq!(settings.default_provider, "docker");
+    }
+
+    #[test]
+    fn without_any_configuration_the_provider_is_local_and_says_so() {
+        let settings = Settings::default();
+        assert_eq!(settings.default_provider, "local");
+        assert_eq!(settings.chosen_by, "nothing is configured");
+    }
+}

@@ -1,0 +1,123 @@
+//! The explicit table of providers that a program was built with.
+
+use std::sync::Arc;
+
+use crate::client::Client;
+use crate::config::{ProviderSettings, ProviderUri, Settings};
+use crate::error::{Error, Result};
+use crate::provider::Provider;
+use crate::types::sandbox_config::SandboxConfig;
+
+/// One provider in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The lower-case name, as in `grainchain.toml`.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// What stands behind `://` in its URI.
+    pub target: UriTarget,
+    /// Makes the provider from its settings; sends nothing.
+    pub build: fn(&ProviderSettings) -> Result<Arc<dyn Provider>>,
+}
+
+/// What stands behind `://` in a provider's URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UriTarget {
+    /// The image to start from, as in `docker://python:3.12-slim`.
+    Image,
+    /// The template to start from, as in `e2b://python-data-science`.
+    Template,
+    /// A setting of the provider, by this name.
+    Setting(&'static str),
+}
+
+/// The table: which providers are enabled, and which are known but were left out of this program.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    enabled: Vec<Entry>,
+    known: Vec<&'static str>,
+}
+
+impl Registry {
+    /// A table of `enabled` providers; `known` names those that another build could enable, by the feature of the same name.
+    pub fn new(
+        enabled: impl IntoIterator<Item = Entry>,
+        known: impl IntoIterator<Item = &'static str>,
+    ) -> Self {
+        Self { enabled: enabled.into_iter().collect(), known: known.into_iter().collect() }
+    }
+
+    /// The enabled providers.
+    pub fn entries(&self) -> &[Entry] {
+        &self.enabled
+    }
+
+    /// The entry called `name`.
+    ///
+    /// # Errors
+    ///
+    /// `Config`, with the names that would have been right.
+    pub fn entry(&self, name: &str) -> Result<&Entry> {
+        if let Some(entry) = self.enabled.iter().find(|entry| entry.name == name) {
+            return Ok(entry);
+        }
+        let enabled: Vec<_> = self.enabled.iter().map(|entry| entry.name).collect();
+        let enabled = enabled.join(", ");
+        if self.known.contains(&name) {
+            return Err(Error::config(format!("the provider `{name}` is not part of this program"))
+                .hint(format!("build with the feature `{name}`, or use one of: {enabled}")));
+        }
+        let others: Vec<_> = self
+            .known
+            .iter()
+            .filter(|known| !self.enabled.iter().any(|entry| entry.name == **known))
+            .collect();
+        let mut hint = format!("enabled here: {enabled}");
+        if !others.is_empty() {
+            let others: Vec<_> = others.into_iter().copied().collect();
+            hint.push_str(&format!("; known but not part of this program: {}", others.join(", ")));
+        }
+        Err(Error::config(format!("there is no provider `{name}`")).hint(hint))
+    }
+
+    /// A client of the provider that `settings` choose, with the configured defaults for its sandboxes.
+    ///
+    /// # Errors
+    ///
+    /// `Config` naming file, line and key.
+    pub fn client(&self, settings: &Settings) -> Result<Client> {
+        self.client_of(&settings.default_provider, settings)
+    }
+
+    /// A client of the provider `name`, or of the provider that a URI such as `docker://python:3.12-slim?memory=2GiB` describes.
+    ///
+    /// # Errors
+    ///
+    /// `Config` naming file, line and key, or the part of the URI.
+    pub fn client_of(&self, name: &str, settings: &Settings) -> Result<Client> {
+        if !name.contains("://") {
+            let entry = self.entry(name)?;
+            let provider = (entry.build)(&settings.provider(name))?;
+            return Ok(Client::from_arc(provider).defaults(settings.sandbox_defaults.clone()));
+        }
+        let uri: ProviderUri = name.parse()?;
+        let entry = self.entry(&uri.provider)?;
+        let mut own = settings.provider(&uri.provider);
+        let mut defaults: SandboxConfig = settings.sandbox_defaults.clone();
+        for (key, value) in &uri.query {
+            if !crate::config::apply_uri_option(&mut defaults, key, value)? {
+                own.set(key, value);
+            }
+        }
+        if let Some(target) = uri.target {
+            match entry.target {
+                UriTarget::Image => defaults.image = Some(target),
+                UriTarget::Template => defaults.template = Some(target),
+                UriTarget::Setting(key) => own.set(key, &target),
+            }
+        }
+        Ok(Client::from_arc((entry.build)(&own)?).defaults(defaults))
+    }
+}
