@@ -1,1 +1,3 @@
 //! Grainchain provider for this machine: sandboxes in directories, without isolation
+
+pub mod snapshot;
