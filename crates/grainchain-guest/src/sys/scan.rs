@@ -144,21 +144,46 @@ pub(super) fn scan(
 ) -> io::Result<Snapshot> {
     let own_pid = std::process::id() as i32;
     let mut incomplete = false;
-    let mut seen = Vec::new();
+    let mut listed = Vec::new();
     let mut failed = None;
+    // First only the limits, within microseconds of the name: a process may live no longer than that.
     proc.each_pid(|proc, pid| {
         if pid == own_pid || pid == 1 {
             return;
         }
-        match look(proc, selector, pid, &mut eager) {
-            Ok(Look::Seen(process)) => seen.push(process),
-            Ok(Look::Other) => {}
-            Ok(Look::Gone) => incomplete = true,
+        match proc.hard_limits(pid) {
+            Ok(Some(limits)) => {
+                let carried = carried(selector, limits);
+                if let Some((_, carrier, limit)) = carried {
+                    eager(pid, carrier, limit);
+                }
+                if carried.is_some() || selector.depth > Depth::Marks {
+                    listed.push((pid, carried.map(|(command, ..)| (command, Evidence::Limit))));
+                }
+            }
+            Ok(None) => incomplete = true,
             Err(error) => failed = Some(error),
         }
     })?;
     if let Some(error) = failed {
         return Err(error);
+    }
+
+    let mut seen = Vec::with_capacity(listed.len());
+    for (pid, mut member) in listed {
+        let Some(stat) = proc.stat(pid)? else {
+            incomplete = true;
+            continue;
+        };
+        if stat.is_kernel_thread() {
+            continue;
+        }
+        if member.is_none() && selector.depth == Depth::Thorough {
+            let block = proc.environment(pid)?.unwrap_or_default();
+            let mark = Mark::all_in_environment(block).find(|mark| selector.wants(*mark));
+            member = mark.map(|mark| (mark.command, Evidence::Variable));
+        }
+        seen.push(Seen { pid, stat, member });
     }
     if selector.depth >= Depth::Relations {
         add_leaders(selector, &mut seen);
@@ -181,42 +206,12 @@ pub(super) fn scan(
     Ok(Snapshot { entries: entries.collect(), incomplete })
 }
 
-enum Look {
-    Seen(Seen),
-    Other,
-    Gone,
-}
-
-fn look(
-    proc: &mut Proc,
-    selector: &Selector,
-    pid: i32,
-    eager: &mut impl FnMut(i32, Carrier, u64),
-) -> io::Result<Look> {
-    let Some(limits) = proc.hard_limits(pid)? else { return Ok(Look::Gone) };
-    let mut member = None;
-    for (limit, carrier) in limits.into_iter().zip(Carrier::ALL) {
-        if let Some(mark) = Mark::from_limit(limit)
-            && selector.wants(mark)
-        {
-            eager(pid, carrier, limit);
-            member = Some((mark.command, Evidence::Limit));
-            break;
-        }
-    }
-    if member.is_none() && selector.depth == Depth::Marks {
-        return Ok(Look::Other);
-    }
-    let Some(stat) = proc.stat(pid)? else { return Ok(Look::Gone) };
-    if stat.is_kernel_thread() {
-        return Ok(Look::Other);
-    }
-    if member.is_none() && selector.depth == Depth::Thorough {
-        let block = proc.environment(pid)?.unwrap_or_default();
-        let mark = Mark::all_in_environment(block).find(|mark| selector.wants(*mark));
-        member = mark.map(|mark| (mark.command, Evidence::Variable));
-    }
-    Ok(Look::Seen(Seen { pid, stat, member }))
+/// The command, and where its mark was found.
+fn carried(selector: &Selector, limits: [u64; 2]) -> Option<(CommandNumber, Carrier, u64)> {
+    limits.into_iter().zip(Carrier::ALL).find_map(|(limit, carrier)| {
+        let mark = Mark::from_limit(limit).filter(|mark| selector.wants(*mark))?;
+        Some((mark.command, carrier, limit))
+    })
 }
 
 /// Leaders themselves, and what is in the session of one that is no more.

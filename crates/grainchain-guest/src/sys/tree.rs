@@ -18,7 +18,7 @@ use super::{
     child::send_signal,
     launch,
     procfs::Proc,
-    scan::{Evidence, ProcessEntry, Selector, scan, still_carries},
+    scan::{Evidence, ProcessEntry, Selector, Snapshot, scan, still_carries},
     tag::Carrier,
 };
 
@@ -56,9 +56,7 @@ pub(crate) fn kill_tree(selector: &Selector, within: Duration) -> Result<usize, 
 
     let mut known = HashSet::new();
     let mut snapshot = loop {
-        let snapshot = scan(&mut proc, selector, |pid, carrier, limit| {
-            let _looked_at_again = signal_marked(pid, carrier, limit, libc::SIGSTOP);
-        })?;
+        let snapshot = scan_and_stop(&mut proc, selector)?;
         let mut news = false;
         for entry in snapshot.entries.iter().filter(|entry| entry.is_alive()) {
             if known.insert(entry.key()) {
@@ -102,8 +100,17 @@ pub(crate) fn kill_tree(selector: &Selector, within: Duration) -> Result<usize, 
         if !alive.is_empty() {
             await_ends(&dying, deadline)?;
         }
-        snapshot = scan(&mut proc, selector, |_, _, _| {})?;
+        snapshot = scan_and_stop(&mut proc, selector)?;
     }
+}
+
+/// Stops what carries the mark at the moment when it is seen, so that it cannot fork and end before the look
+/// is over.
+fn scan_and_stop(proc: &mut Proc, selector: &Selector) -> io::Result<Snapshot> {
+    scan(proc, selector, |pid, carrier, limit| {
+        // What refuses is met again in the result.
+        let _looked_at_again = signal_marked(pid, carrier, limit, libc::SIGSTOP);
+    })
 }
 
 /// Sends a signal to every process of the selection and returns to how many.
@@ -122,11 +129,11 @@ pub(crate) fn signal_tree(selector: &Selector, signal: i32, within: Duration) ->
     let _held = stopping.then(launch::hold);
     let mut reached = HashSet::new();
     loop {
-        let snapshot = scan(&mut proc, selector, |pid, carrier, limit| {
-            if stopping {
-                let _looked_at_again = signal_marked(pid, carrier, limit, signal);
-            }
-        })?;
+        let snapshot = if stopping {
+            scan_and_stop(&mut proc, selector)?
+        } else {
+            scan(&mut proc, selector, |_, _, _| {})?
+        };
         let mut refused = None;
         let mut left = Vec::new();
         let mut watched = Vec::new();

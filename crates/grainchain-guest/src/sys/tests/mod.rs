@@ -1,6 +1,10 @@
 //! The layer as a whole, against real processes that do not want to be found.
 
+mod ending;
+mod marking;
+mod pausing;
 mod starting;
+mod streams;
 
 mod waiting;
 
