@@ -1,0 +1,1 @@
+//! The drivers, each run by the real interpreter.
