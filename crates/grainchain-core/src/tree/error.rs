@@ -1,11 +1,17 @@
 //! What can go wrong below a root, in words and as a kind
 
+use std::borrow::Cow;
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+
+/// Longest path in a message, in bytes.
+const MAX_SHOWN: usize = 512;
 
 /// A failed operation on a tree: what was tried, on which path, and why it failed.
 #[derive(Debug)]
@@ -73,13 +79,22 @@ impl TreeError {
 impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Debug quotes the path and escapes newlines and terminal codes, which hostile names contain.
-        write!(f, "{} {:?}: {}", self.operation, self.path, reason(&self.source))
+        write!(f, "{} {:?}: {}", self.operation, short(&self.path), reason(&self.source))
     }
 }
 
 impl Error for TreeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+/// The end of a path, which tells more than its beginning: hostile ones have a megabyte.
+pub(super) fn short(path: &Path) -> Cow<'_, OsStr> {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.len().checked_sub(MAX_SHOWN) {
+        None | Some(0) => Cow::Borrowed(path.as_os_str()),
+        Some(start) => Cow::Owned(OsString::from_vec([b"...", &bytes[start..]].concat())),
     }
 }
 

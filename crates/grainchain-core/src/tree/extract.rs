@@ -1,9 +1,10 @@
 //! Making single files below a directory, never through a link
 
 use std::cmp::Reverse;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
@@ -13,7 +14,7 @@ use super::beneath::set_mode;
 use super::error::{At, Fault, TreeError, TreeErrorKind};
 use super::options::UnpackOptions;
 use super::reader::{Member, TarReader};
-use super::trail::{LOOKUP, Trail};
+use super::trail::{LOOKUP, READ_DIR, Trail};
 use super::writer::Segment;
 use super::xattr;
 
@@ -41,7 +42,8 @@ pub(super) struct Extractor<'t> {
 /// A directory whose attributes are set at the end.
 #[derive(Debug)]
 struct Pending {
-    names: Vec<CString>,
+    /// The names joined by slashes: a deep tree would multiply anything larger.
+    path: Vec<u8>,
     order: usize,
     attributes: Attributes,
 }
@@ -65,8 +67,8 @@ impl<'t> Extractor<'t> {
         std::mem::take(&mut self.refused)
     }
 
-    pub(super) fn directory(&mut self, names: &[CString], member: &Member) -> Result<(), Fault> {
-        let Some((name, parents)) = names.split_last() else {
+    pub(super) fn directory(&mut self, names: &[&[u8]], member: &Member) -> Result<(), Fault> {
+        let Some((&name, parents)) = names.split_last() else {
             if self.options.top {
                 self.remember(names, member)?;
             }
@@ -90,11 +92,11 @@ impl<'t> Extractor<'t> {
 
     pub(super) fn file<R: Read>(
         &mut self,
-        names: &[CString],
+        names: &[&[u8]],
         member: &Member,
         reader: &mut TarReader<R>,
     ) -> Result<(), Fault> {
-        let (name, parents) = names.split_last().ok_or_else(no_name)?;
+        let (&name, parents) = names.split_last().ok_or_else(no_name)?;
         let attributes = self.attributes(member)?;
         self.enter(parents)?;
         let file =
@@ -107,8 +109,8 @@ impl<'t> Extractor<'t> {
         written
     }
 
-    pub(super) fn symlink(&mut self, names: &[CString], member: &Member) -> Result<(), Fault> {
-        let (name, parents) = names.split_last().ok_or_else(no_name)?;
+    pub(super) fn symlink(&mut self, names: &[&[u8]], member: &Member) -> Result<(), Fault> {
+        let (&name, parents) = names.split_last().ok_or_else(no_name)?;
         self.enter(parents)?;
         self.fresh(name, |parent| rustix::fs::symlinkat(member.link.as_slice(), parent, name))?;
         let here = self.trail.here();
@@ -121,9 +123,9 @@ impl<'t> Extractor<'t> {
     }
 
     /// Gives the regular file `target`, which must be below the destination, another name.
-    pub(super) fn hard_link(&mut self, names: &[CString], target: &[CString]) -> Result<(), Fault> {
-        let (name, parents) = names.split_last().ok_or_else(no_name)?;
-        let (target_name, target_parents) = target.split_last().ok_or_else(no_name)?;
+    pub(super) fn hard_link(&mut self, names: &[&[u8]], target: &[&[u8]]) -> Result<(), Fault> {
+        let (&name, parents) = names.split_last().ok_or_else(no_name)?;
+        let (&target_name, target_parents) = target.split_last().ok_or_else(no_name)?;
         if names == target {
             return Err(Fault::corrupt("a hard link to itself"));
         }
@@ -147,39 +149,38 @@ impl<'t> Extractor<'t> {
         let mut pending = std::mem::take(&mut self.pending);
         // Of two entries for one directory the later one counts, so it is applied last.
         pending.sort_by(|left, right| {
-            (Reverse(&left.names), left.order).cmp(&(Reverse(&right.names), right.order))
+            (Reverse(&left.path), left.order).cmp(&(Reverse(&right.path), right.order))
         });
         for directory in pending {
-            let path = || -> PathBuf {
-                use std::os::unix::ffi::OsStrExt;
-                directory.names.iter().map(|name| std::ffi::OsStr::from_bytes(name.as_bytes())).collect()
-            };
-            let opened = match directory.names.split_last() {
-                None => self.top.try_clone_to_owned().map_err(Fault::from),
-                Some((name, parents)) => walk(&mut self.trail, parents, Missing::Refuse).and_then(|()| {
-                    Ok(rustix::fs::openat(self.trail.here(), name, readable(), Mode::empty())?)
-                }),
+            let path = Path::new(OsStr::from_bytes(&directory.path));
+            let opened = match directory.path.iter().rposition(|byte| *byte == b'/') {
+                _ if directory.path.is_empty() => self.top.try_clone_to_owned().map_err(Fault::from),
+                slash => {
+                    let parents = slash.map_or(&[][..], |slash| &directory.path[..slash]);
+                    let name = slash.map_or(&directory.path[..], |slash| &directory.path[slash + 1..]);
+                    let parents: Vec<_> =
+                        parents.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+                    walk(&mut self.trail, &parents, Missing::Refuse).and_then(|()| {
+                        Ok(rustix::fs::openat(self.trail.here(), name, READ_DIR, Mode::empty())?)
+                    })
+                }
             };
             match opened {
-                Ok(opened) => self.apply(&opened, &directory.attributes).at("unpack", &path())?,
+                Ok(opened) => self.apply(&opened, &directory.attributes).at("unpack", path)?,
                 // A later entry, or somebody else, put something else in its place.
                 Err(fault) if gone(&fault) => {}
-                Err(fault) => return Err(fault).at("unpack", &path()),
+                Err(fault) => return Err(fault).at("unpack", path),
             }
         }
         Ok(())
     }
 
-    fn enter(&mut self, parents: &[CString]) -> Result<(), Fault> {
+    fn enter(&mut self, parents: &[&[u8]]) -> Result<(), Fault> {
         walk(&mut self.trail, parents, Missing::Make)
     }
 
     /// Runs `make` in the current directory, after clearing `name` if it is taken.
-    fn fresh<T>(
-        &self,
-        name: &CString,
-        make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
-    ) -> Result<T, Fault> {
+    fn fresh<T>(&self, name: &[u8], make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>) -> Result<T, Fault> {
         let mut races = 0;
         loop {
             match make(self.trail.here()) {
@@ -193,7 +194,7 @@ impl<'t> Extractor<'t> {
     }
 
     /// Frees a name. A directory goes only if it is empty.
-    fn clear(&self, name: &CString) -> Result<(), Fault> {
+    fn clear(&self, name: &[u8]) -> Result<(), Fault> {
         match rustix::fs::unlinkat(self.trail.here(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) => {
@@ -210,7 +211,7 @@ impl<'t> Extractor<'t> {
         }
     }
 
-    fn kind(&self, name: &CString) -> Result<Option<FileType>, Fault> {
+    fn kind(&self, name: &[u8]) -> Result<Option<FileType>, Fault> {
         match rustix::fs::statat(self.trail.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
             Err(Errno::NOENT) => Ok(None),
@@ -218,15 +219,15 @@ impl<'t> Extractor<'t> {
         }
     }
 
-    fn remember(&mut self, names: &[CString], member: &Member) -> Result<(), Fault> {
+    fn remember(&mut self, names: &[&[u8]], member: &Member) -> Result<(), Fault> {
         let attributes = self.attributes(member)?;
-        let names = names.to_vec();
-        self.pending_bytes += 128 + names.iter().map(|name| name.as_bytes().len() + 24).sum::<usize>();
+        let path = names.join(&b'/');
+        self.pending_bytes += 128 + path.len();
         self.pending_bytes += attributes.xattrs.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
         if self.pending_bytes > MAX_PENDING_BYTES {
             return Err(Fault::too_large("the archive has too many directories with too long names"));
         }
-        self.pending.push(Pending { names, order: self.pending.len(), attributes });
+        self.pending.push(Pending { path, order: self.pending.len(), attributes });
         Ok(())
     }
 
@@ -274,34 +275,37 @@ enum Missing {
 }
 
 /// Moves the trail to the directory `names`, keeping what it has in common with the current one.
-fn walk(trail: &mut Trail<'_>, names: &[CString], missing: Missing) -> Result<(), Fault> {
-    let common = trail.names().iter().zip(names).take_while(|(left, right)| left == right).count();
+fn walk(trail: &mut Trail<'_>, names: &[&[u8]], missing: Missing) -> Result<(), Fault> {
+    let common =
+        trail.names().iter().zip(names).take_while(|(left, right)| left.as_bytes() == **right).count();
     if common < trail.names().len() {
         trail.truncate(common)?;
     }
-    for name in &names[common..] {
-        let opened = match trail.open_child(name) {
+    for part in &names[common..] {
+        let name = CString::new(*part).map_err(|_| Fault::invalid("the name contains a NUL byte"))?;
+        let opened = match trail.open_child(&name) {
             Err(Errno::NOENT) if missing == Missing::Make => {
-                match rustix::fs::mkdirat(trail.here(), name, Mode::from_raw_mode(0o777)) {
-                    Ok(()) | Err(Errno::EXIST) => trail.open_child(name),
+                match rustix::fs::mkdirat(trail.here(), &name, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => trail.open_child(&name),
                     Err(errno) => Err(errno),
                 }
             }
             opened => opened,
         };
         match opened {
-            Ok(directory) => trail.push(name.clone(), directory),
-            Err(Errno::NOTDIR | Errno::LOOP) => return Err(in_the_way(trail, name)),
+            Ok(directory) => trail.push(name, directory),
+            Err(Errno::NOTDIR | Errno::LOOP) => return Err(in_the_way(trail, part)),
             Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())
 }
 
-fn in_the_way(trail: &Trail<'_>, name: &CString) -> Fault {
+fn in_the_way(trail: &Trail<'_>, name: &[u8]) -> Fault {
     match rustix::fs::readlinkat(trail.here(), name, Vec::new()) {
         Ok(target) => Fault::outside(format_args!(
-            "through the symbolic link {name:?} to {target:?}, and unpacking follows none"
+            "through the symbolic link {:?} to {target:?}, and unpacking follows none",
+            OsStr::from_bytes(name)
         )),
         Err(_) => Errno::NOTDIR.into(),
     }
@@ -349,10 +353,6 @@ fn times((seconds, nanos): (i64, u32)) -> Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
     }
-}
-
-fn readable() -> OFlags {
-    super::trail::READ_DIR
 }
 
 fn gone(fault: &Fault) -> bool {

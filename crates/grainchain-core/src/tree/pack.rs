@@ -19,7 +19,7 @@ use super::report::PackReport;
 use super::stat::{FileKind, Stat};
 use super::trail::{READ_DIR, Trail};
 use super::writer::{Entry, Segment, TarWriter};
-use super::xattr;
+use super::xattr::{self, Attribute};
 
 const OPERATION: &str = "pack";
 
@@ -279,7 +279,9 @@ impl<W: Write> Packer<'_, '_, W> {
                 self.writer.zeros(left).at("write archive", to_path(&self.path))?;
                 return Ok(false);
             }
-            grown = read as u64 > left;
+            // A full buffer may have left no room for the one byte more.
+            grown = read as u64 > left
+                || (last && read as u64 == left && most as u64 == left && is_longer(file, offset + left));
             let taken = (read as u64).min(left);
             self.writer.advance(usize::try_from(taken).unwrap_or(read));
             offset += taken;
@@ -293,7 +295,7 @@ impl<W: Write> Packer<'_, '_, W> {
         kind: EntryType,
         stat: &Stat,
         link: &[u8],
-        xattrs: &[(Vec<u8>, Vec<u8>)],
+        xattrs: &[Attribute],
         sparse: Option<&[Segment]>,
     ) -> Result<(), TreeError> {
         self.report.entries += 1;
@@ -301,7 +303,7 @@ impl<W: Write> Packer<'_, '_, W> {
         self.writer.entry(&entry).at("write archive", to_path(&self.path))
     }
 
-    fn xattrs(&mut self, file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TreeError> {
+    fn xattrs(&mut self, file: BorrowedFd<'_>) -> Result<Vec<Attribute>, TreeError> {
         if self.options.xattrs == Xattrs::Ignore {
             return Ok(Vec::new());
         }
@@ -322,6 +324,10 @@ impl<W: Write> Packer<'_, '_, W> {
         found.sort();
         Ok(found)
     }
+}
+
+fn is_longer(file: &OwnedFd, size: u64) -> bool {
+    matches!(rustix::io::pread(file, &mut [0_u8; 1], size), Ok(1))
 }
 
 /// The ranges of a file that hold data, ending with one at its size; none if it has no holes.

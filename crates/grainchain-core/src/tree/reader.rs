@@ -10,6 +10,7 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::error::Fault;
 use super::writer::{BLOCK, Segment};
+use super::xattr::Attribute;
 
 const BUFFER: usize = 512 * 1024;
 
@@ -33,7 +34,7 @@ pub(super) struct Member {
     pub(super) uid: u64,
     pub(super) gid: u64,
     pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Vec<Attribute>,
     /// Ranges of the file that the body holds, if it has holes.
     pub(super) sparse: Option<Vec<Segment>>,
 }
@@ -54,7 +55,7 @@ struct Pax {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Vec<Attribute>,
 }
 
 /// An archive being read.

@@ -13,6 +13,11 @@ use super::error::{At, Fault, TreeError, TreeErrorKind};
 use super::list::names;
 use super::trail::{LOOKUP, READ_DIR, Trail};
 
+#[cfg(not(target_os = "macos"))]
+type Device = u64;
+#[cfg(target_os = "macos")]
+type Device = i32;
+
 /// How often a directory is emptied again because somebody keeps filling it.
 const REFILLS: u32 = 64;
 
@@ -64,6 +69,7 @@ pub(super) fn remove_any(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Re
         Err(errno) if means_directory(errno) => {}
         removed => return removed.at("remove", path),
     }
+    let device = rustix::fs::fstat(parent).at("remove", path)?.st_dev;
     for _ in 0..REFILLS {
         let top = match open(parent, name) {
             // Linux says EPERM for what must not be removed; elsewhere it is a directory's answer.
@@ -72,7 +78,7 @@ pub(super) fn remove_any(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Re
             }
             opened => opened.at("remove", path)?,
         };
-        empty(&top, path)?;
+        empty(&top, device, path)?;
         match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => continue,
             removed => return removed.at("remove", path),
@@ -82,9 +88,9 @@ pub(super) fn remove_any(parent: BorrowedFd<'_>, name: &CStr, path: &Path) -> Re
 }
 
 /// Removes everything below `top` by a loop, since hostile trees are deeper than any stack.
-fn empty(top: &OwnedFd, path: &Path) -> Result<(), TreeError> {
-    let device = rustix::fs::fstat(top).at("remove", path)?.st_dev;
+fn empty(top: &OwnedFd, device: Device, path: &Path) -> Result<(), TreeError> {
     let mut trail = Trail::new(top.as_fd(), READ_DIR);
+    same_device(top, device).map_err(|fault| fail(path, &trail, None, fault))?;
     let mut levels = vec![clear(top.as_fd()).map_err(|fault| fail(path, &trail, None, fault))?];
     let mut refills = 0;
     while let Some(level) = levels.last_mut() {
@@ -101,13 +107,7 @@ fn empty(top: &OwnedFd, path: &Path) -> Result<(), TreeError> {
                 }
                 Err(fault) => return Err(fail(path, &trail, Some(&name), fault)),
             };
-            let stat = rustix::fs::fstat(&directory)
-                .map_err(|errno| fail(path, &trail, Some(&name), errno.into()))?;
-            if stat.st_dev != device {
-                let fault =
-                    Fault::new(TreeErrorKind::Other, "another file system is mounted here; unmount it first");
-                return Err(fail(path, &trail, Some(&name), fault));
-            }
+            same_device(&directory, device).map_err(|fault| fail(path, &trail, Some(&name), fault))?;
             let below = clear(directory.as_fd()).map_err(|fault| fail(path, &trail, Some(&name), fault))?;
             trail.push(name, directory);
             levels.push(below);
@@ -181,6 +181,13 @@ fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Fault> {
         }
         opened => Ok(opened?),
     }
+}
+
+fn same_device(directory: &OwnedFd, device: Device) -> Result<(), Fault> {
+    if rustix::fs::fstat(directory)?.st_dev == device {
+        return Ok(());
+    }
+    Err(Fault::new(TreeErrorKind::Other, "another file system is mounted here; unmount it first"))
 }
 
 fn means_directory(errno: Errno) -> bool {

@@ -1,6 +1,6 @@
 //! Turning a tar stream into files, without trusting a byte of it
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use tar::EntryType;
 
 use super::beneath::Root;
-use super::error::{At, Fault, TreeError, TreeErrorKind};
+use super::error::{At, Fault, TreeError, TreeErrorKind, short};
 use super::extract::Extractor;
 use super::options::{MkdirOptions, OutsideLinks, Specials, UnpackOptions};
 use super::reader::{Member, TarReader};
@@ -54,7 +54,7 @@ pub fn unpack<R: Read>(
     let mut extractor = Extractor::new(top.as_fd(), options);
     let mut unpacking = Unpacking { options, report: UnpackReport::default(), last: None, seen: 0 };
     while let Some(member) = reader.next().map_err(|fault| unpacking.broken(fault))? {
-        unpacking.member(member, &mut reader, &mut extractor)?;
+        unpacking.member(&member, &mut reader, &mut extractor)?;
     }
     extractor.finish()?;
     reader.drain().at(OPERATION, path)?;
@@ -72,7 +72,7 @@ struct Unpacking<'o> {
 impl Unpacking<'_> {
     fn member<R: Read>(
         &mut self,
-        member: Member,
+        member: &Member,
         reader: &mut TarReader<R>,
         extractor: &mut Extractor<'_>,
     ) -> Result<(), TreeError> {
@@ -85,15 +85,15 @@ impl Unpacking<'_> {
         }
         let names = names(&member.path, self.options.max_depth).at(OPERATION, &path)?;
         let made = match member.kind {
-            EntryType::Directory => extractor.directory(&names, &member).map(|()| true),
+            EntryType::Directory => extractor.directory(&names, member).map(|()| true),
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.account(member.size).at(OPERATION, &path)?;
-                match extractor.file(&names, &member, reader) {
+                match extractor.file(&names, member, reader) {
                     Err(fault) if fault.kind == TreeErrorKind::Corrupt => return Err(self.broken(fault)),
                     made => made.map(|()| true),
                 }
             }
-            EntryType::Symlink => self.symlink(&names, &member, &path, extractor),
+            EntryType::Symlink => self.symlink(&names, member, &path, extractor),
             EntryType::Link => {
                 let target = self::names(&member.link, self.options.max_depth);
                 target.and_then(|target| extractor.hard_link(&names, &target)).map(|()| true)
@@ -124,7 +124,7 @@ impl Unpacking<'_> {
 
     fn symlink(
         &mut self,
-        names: &[CString],
+        names: &[&[u8]],
         member: &Member,
         path: &Path,
         extractor: &mut Extractor<'_>,
@@ -163,7 +163,7 @@ impl Unpacking<'_> {
     /// A damaged archive, told by the last thing that is certainly good.
     fn broken(&self, fault: Fault) -> TreeError {
         let (path, place) = match &self.last {
-            Some(last) => (last.clone(), format!("the last complete entry is {last:?}")),
+            Some(last) => (last.clone(), format!("the last complete entry is {:?}", short(last))),
             None => (PathBuf::new(), "no entry is complete".to_owned()),
         };
         if fault.source.raw_os_error().is_some() {
@@ -182,7 +182,7 @@ impl Unpacking<'_> {
 }
 
 /// The names in an archive's path, which may start with `./` and end with a slash but is otherwise strict.
-fn names(path: &[u8], max_depth: usize) -> Result<Vec<CString>, Fault> {
+fn names(path: &[u8], max_depth: usize) -> Result<Vec<&[u8]>, Fault> {
     if path.is_empty() {
         return Err(Fault::invalid("the archive has an empty name"));
     }
@@ -198,7 +198,10 @@ fn names(path: &[u8], max_depth: usize) -> Result<Vec<CString>, Fault> {
                 if names.len() == max_depth {
                     return Err(Fault::too_large(format!("the path has more than {max_depth} names")));
                 }
-                names.push(CString::new(part).map_err(|_| Fault::invalid("the name contains a NUL byte"))?);
+                if part.contains(&0) {
+                    return Err(Fault::invalid("the name contains a NUL byte"));
+                }
+                names.push(part);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::stat::Stat;
+use super::xattr::Attribute;
 
 pub(super) const BLOCK: usize = 512;
 
@@ -25,7 +26,7 @@ pub(super) struct Entry<'e> {
     pub(super) kind: EntryType,
     pub(super) stat: &'e Stat,
     pub(super) link: &'e [u8],
-    pub(super) xattrs: &'e [(Vec<u8>, Vec<u8>)],
+    pub(super) xattrs: &'e [Attribute],
     /// Ranges of data, the last one ending at the file's size; none for a file without holes.
     pub(super) sparse: Option<&'e [Segment]>,
 }

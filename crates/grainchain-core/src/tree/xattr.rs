@@ -6,6 +6,9 @@ use rustix::fd::AsFd;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+/// Name and value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// Names of all attributes; none where the file system has no attributes.
 pub(super) fn list(file: impl AsFd) -> Result<Vec<CString>, Errno> {
     let mut buffer = vec![0_u8; 1024];
