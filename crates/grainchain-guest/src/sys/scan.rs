@@ -126,7 +126,8 @@ impl ProcessEntry {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) entries: Vec<ProcessEntry>,
-    /// A process ended between its name and the look at it: it may have had a child that we did not see.
+    /// A process ended within the microseconds between its name and the look at it: it may have been one that
+    /// lives only until it has forked.
     pub(super) incomplete: bool,
 }
 
@@ -171,10 +172,7 @@ pub(super) fn scan(
 
     let mut seen = Vec::with_capacity(listed.len());
     for (pid, mut member) in listed {
-        let Some(stat) = proc.stat(pid)? else {
-            incomplete = true;
-            continue;
-        };
+        let Some(stat) = proc.stat(pid)? else { continue };
         if stat.is_kernel_thread() {
             continue;
         }

@@ -10,9 +10,10 @@
 //! The weak mark is the variable [`VARIABLE`], set always, as a list: an inner sandbox appends to what it
 //! inherited. It is read when neither limit is free and in thorough scans.
 //!
-//! What remains: a process that lowers or (with the capability) raises both limits, clears its environment,
+//! What remains: a process that lowers or (with the capability) raises its limit, clears its environment,
 //! calls `setsid` *and* loses every living marked ancestor is found by nothing here. Neither is one that is
-//! started by somebody else on its behalf (cron, a container engine, a service manager).
+//! started by somebody else on its behalf (cron, a container engine, a service manager). Whoever may signal
+//! a process may also put a mark on it; that gives nobody a power that `kill` had not given them already.
 
 use std::{fmt, io, mem::MaybeUninit, sync::OnceLock};
 
