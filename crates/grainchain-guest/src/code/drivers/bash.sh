@@ -121,9 +121,16 @@ __gc_hand_over() {
   { __gc_take_options; } 2>/dev/null
   __gc_busy=0
   trap - EXIT
-  exec 7<&"$__gc_in" 8>&"$__gc_out"
+  # Inside of the cell's `eval` (bash leaves it before some ends and not before others) the channel is at its copies.
+  # A duplicate of what is closed on exec is closed as well, unless its number is below 3: so by way of stdin.
+  local stdin probe
+  exec {probe}</dev/null {probe}<&-
+  if ((probe != __gc_in)); then
+    exec {stdin}<&0 0<&"$__gc_in" 7<&0 0<&"$__gc_out" 8>&0 0<&"$stdin" {stdin}<&-
+  fi
+  exec 6< <(__gc_state) # by itself, or the successor would inherit bash's own descriptor of the pipe as well
   exec "$BASH" --norc --noprofile -c "$BASH_EXECUTION_STRING" bash 7 8 "$__gc_cap" "$__gc_nonce" "$__gc_count" \
-    "$1" "$2" "$3" 6< <(__gc_state)
+    "$1" "$2" "$3"
 }
 
 __gc_user_exit=${__gc_user_exit-} __gc_count=${5-0} __gc_nonce=${4-0000000000000000}

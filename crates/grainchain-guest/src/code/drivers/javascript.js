@@ -313,7 +313,20 @@
     const value = valueOf(details && details.exception ? details.exception : result);
     if (running.exit !== undefined) return exited(running);
     if (details) return finish(running, [frame('error', running.nonce, explain(value, details))]);
+    if (types.isPromise(value)) {
+      value.then(
+        (result) => late(running, () => finish(running, result === undefined ? [] : [frame('result', running.nonce, bundleOf(result))])),
+        (error) => late(running, () => finish(running, [frame('error', running.nonce, explain(error))])),
+      );
+      return;
+    }
     finish(running, value === undefined ? [] : [frame('result', running.nonce, bundleOf(value))]);
+  }
+
+  // What is left to do after the cell's first turn, so that SIGINT can end it as well.
+  function late(running, work) {
+    if (running.exit !== undefined) exited(running);
+    else if (interruptible(work)) interrupted(running);
   }
 
   function run(nonce, code) {
