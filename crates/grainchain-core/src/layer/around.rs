@@ -47,14 +47,17 @@ pub struct Call<'a> {
 /// Makes the call. None when it cannot be made again, because its input was a stream that can be read only once.
 pub type Attempt<'a, T> = Box<dyn FnMut() -> Option<BoxFuture<'a, Result<T>>> + Send + 'a>;
 
-/// Does something around every call. Clones share their state.
-#[async_trait]
+/// Does something around every call. Clones share their state. Implementations may write `async fn around`.
 pub trait Around: Clone + Debug + Send + Sync + 'static {
     /// Whether it may make a call more than once; the input is kept for that.
     const REPEATS: bool;
 
     /// Makes the call by asking `attempt` at least once.
-    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, attempt: Attempt<'a, T>) -> Result<T>;
+    fn around<'a, T: Send + 'a>(
+        &'a self,
+        call: Call<'a>,
+        attempt: Attempt<'a, T>,
+    ) -> impl Future<Output = Result<T>> + Send + 'a;
 }
 
 /// A facet with `A` around its calls.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
@@ -23,7 +22,6 @@ impl ConcurrencyLimit {
     }
 }
 
-#[async_trait]
 impl Around for ConcurrencyLimit {
     const REPEATS: bool = false;
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -37,7 +36,6 @@ impl RateLimit {
     }
 }
 
-#[async_trait]
 impl Around for RateLimit {
     const REPEATS: bool = false;
 

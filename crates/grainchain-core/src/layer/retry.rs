@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::layer::around::{Around, Attempt, Call};
 
@@ -82,7 +80,6 @@ fn random_fraction() -> f64 {
     f64::from(random) / f64::from(u32::MAX)
 }
 
-#[async_trait]
 impl Around for Retry {
     const REPEATS: bool = true;
 

@@ -1,6 +1,5 @@
 //! One span per operation.
 
-use async_trait::async_trait;
 use tracing::Instrument;
 
 use crate::error::{Error, Result};
@@ -11,7 +10,6 @@ use crate::layer::around::{Around, Attempt, Call};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trace;
 
-#[async_trait]
 impl Around for Trace {
     const REPEATS: bool = false;
 

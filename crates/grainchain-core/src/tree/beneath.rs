@@ -329,10 +329,12 @@ impl Root {
     pub(super) fn below<'p>(&self, absolute: &'p [u8]) -> Option<&'p [u8]> {
         let path = Path::new(std::ffi::OsStr::from_bytes(absolute));
         let rest = self.names.iter().find_map(|name| path.strip_prefix(name).ok())?.as_os_str().as_bytes();
-        // `strip_prefix` drops a trailing slash, which says "must be a directory".
-        let slash = usize::from(absolute.ends_with(b"/") && !rest.is_empty());
-        let start = absolute.len() - rest.len() - slash;
-        Some(if rest.is_empty() { b"." } else { absolute.get(start..).unwrap_or(rest) })
+        if rest.is_empty() {
+            return Some(b".");
+        }
+        // `strip_prefix` also drops what stands at the end, and a trailing slash says "must be a directory".
+        let start = rest.as_ptr().addr() - absolute.as_ptr().addr();
+        absolute.get(start..)
     }
 
     /// The path relative to the root, checked for what can never be a path.
@@ -386,7 +388,9 @@ impl Root {
 
     /// Opens `path`, following links below the root.
     pub(super) fn open_fd(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Fault> {
-        let follows = !flags.contains(OFlags::NOFOLLOW) || flags.contains(OFlags::DIRECTORY);
+        // Like the kernel, an exclusive creation does not follow a link at the end.
+        let exclusive = flags.contains(OFlags::CREATE | OFlags::EXCL);
+        let follows = !exclusive && (!flags.contains(OFlags::NOFOLLOW) || flags.contains(OFlags::DIRECTORY));
         let flags = if follows { flags - OFlags::NOFOLLOW } else { flags };
         if let Some(opened) = self.fast(path, flags, mode) {
             return Ok(opened?);

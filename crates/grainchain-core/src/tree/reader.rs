@@ -86,7 +86,7 @@ impl<R: Read> TarReader<R> {
                 }
                 return Ok(None);
             };
-            let size = header.entry_size()?;
+            let size = header.entry_size().map_err(damaged)?;
             match header.entry_type() {
                 EntryType::GNULongName => self.long(&mut extensions.path, size)?,
                 EntryType::GNULongLink => self.long(&mut extensions.link, size)?,
@@ -167,12 +167,12 @@ impl<R: Read> TarReader<R> {
             link,
             kind,
             size: on_tape,
-            mode: header.mode()? & 0o7777,
-            uid: pax.uid.map_or_else(|| header.uid(), Ok)?,
-            gid: pax.gid.map_or_else(|| header.gid(), Ok)?,
+            mode: header.mode().map_err(damaged)? & 0o7777,
+            uid: pax.uid.map_or_else(|| header.uid(), Ok).map_err(damaged)?,
+            gid: pax.gid.map_or_else(|| header.gid(), Ok).map_err(damaged)?,
             mtime: match pax.mtime {
                 Some(mtime) => mtime,
-                None => (header.mtime()?.cast_signed(), 0),
+                None => (header.mtime().map_err(damaged)?.cast_signed(), 0),
             },
             xattrs: pax.xattrs,
             sparse: None,
@@ -197,7 +197,7 @@ impl<R: Read> TarReader<R> {
 
     fn sparse(&mut self, header: &Header, on_tape: u64) -> Result<(Vec<Segment>, u64), Fault> {
         let gnu = header.as_gnu().ok_or_else(|| Fault::corrupt("a sparse entry without a gnu header"))?;
-        let real = gnu.real_size()?;
+        let real = gnu.real_size().map_err(damaged)?;
         let mut map = SparseMap { segments: Vec::new(), end: 0, data: 0, closed: false };
         map.add(&gnu.sparse)?;
         let mut more = gnu.is_extended();
@@ -302,7 +302,7 @@ struct SparseMap {
 impl SparseMap {
     fn add(&mut self, slots: &[GnuSparseHeader]) -> Result<(), Fault> {
         for slot in slots.iter().filter(|slot| !slot.is_empty()) {
-            let (offset, length) = (slot.offset()?, slot.length()?);
+            let (offset, length) = (slot.offset().map_err(damaged)?, slot.length().map_err(damaged)?);
             let end = offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok());
             let (Some(end), false, true) = (end, self.closed, offset >= self.end) else {
                 return Err(Fault::corrupt("a sparse map with overlapping or impossible ranges"));
@@ -369,6 +369,11 @@ impl Pax {
         }
         Ok(())
     }
+}
+
+/// What the `tar` crate says about a number that is none.
+fn damaged(error: io::Error) -> Fault {
+    Fault::corrupt(error.to_string())
 }
 
 /// Splits `length key=value\n` off the front, by its length: values may contain newlines.

@@ -166,16 +166,10 @@ impl Unpacking<'_> {
             Some(last) => (last.clone(), format!("the last complete entry is {:?}", short(last))),
             None => (PathBuf::new(), "no entry is complete".to_owned()),
         };
-        if fault.source.raw_os_error().is_some() {
-            return TreeError::new("read archive", path, fault);
-        }
         let fault = match fault.kind {
+            TreeErrorKind::Corrupt => Fault::corrupt(format!("{}; {place}", fault.source)),
             TreeErrorKind::TooLarge => fault,
-            // The `tar` crate's complaints about numbers arrive without a kind.
-            _ if fault.source.kind() == std::io::ErrorKind::Other => {
-                Fault::corrupt(format!("{}; {place}", fault.source))
-            }
-            _ => fault,
+            _ => return TreeError::new("read archive", path, fault),
         };
         TreeError::new(OPERATION, path, fault)
     }

@@ -29,6 +29,20 @@ fn a_truncated_archive_is_an_error_that_names_the_last_complete_entry() {
 }
 
 #[test]
+fn a_failing_input_is_not_called_a_damaged_archive() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the connection is gone"))
+        }
+    }
+    let scene = Scene::new();
+    let error = unpack(&scene.root, ".", Broken, &UnpackOptions::default()).unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (TreeErrorKind::Other, "read archive"));
+    assert!(error.to_string().contains("the connection is gone"), "{error}");
+}
+
+#[test]
 fn garbage_is_refused() {
     let scene = Scene::new();
     let noise: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -110,6 +110,40 @@ fn a_root_opened_through_a_link_knows_both_its_names() {
 }
 
 #[test]
+fn an_absolute_path_keeps_its_meaning_however_it_is_written() {
+    both_ways(|scene| {
+        std::fs::create_dir_all(scene.inside("a/b")).unwrap();
+        let inside = scene.inside("").to_str().unwrap().to_owned();
+        for path in ["a", "a/", "a//", "a/.", "a/./", "/a//./", "a/b/.."] {
+            assert_eq!(names(&scene.root, &format!("{inside}{path}")), ["b"], "{path}");
+        }
+        for path in ["", "/", ".", "./."] {
+            assert_eq!(names(&scene.root, &format!("{inside}{path}")), ["a"], "{path}");
+        }
+        std::fs::write(scene.inside("file"), "x").unwrap();
+        for path in ["file/", "file/."] {
+            assert_eq!(
+                kind(scene.root.stat(format!("{inside}{path}"), Links::Keep)),
+                TreeErrorKind::NotADirectory
+            );
+        }
+    });
+}
+
+#[test]
+fn an_exclusive_creation_follows_no_link() {
+    both_ways(|scene| {
+        symlink("target", scene.inside("relative")).unwrap();
+        symlink(scene.inside("target"), scene.inside("absolute")).unwrap();
+        for path in ["relative", "absolute"] {
+            let made = scene.root.open_write(path, &OpenOptions::create_new());
+            assert_eq!(kind(made), TreeErrorKind::AlreadyExists);
+        }
+        assert!(!scene.inside("target").exists());
+    });
+}
+
+#[test]
 fn endless_links_end_in_an_error() {
     both_ways(|scene| {
         symlink("b", scene.inside("a")).unwrap();

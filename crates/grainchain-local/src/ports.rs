@@ -1,0 +1,24 @@
+//! Ways in: a command listens on this machine itself, so there is nothing to open.
+
+use async_trait::async_trait;
+use grainchain_core::facet::Ports;
+use grainchain_core::{Error, PreviewUrl, Result};
+
+/// The ports of this machine.
+#[derive(Debug)]
+pub(crate) struct LocalPorts;
+
+#[async_trait]
+impl Ports for LocalPorts {
+    async fn preview_url(&self, port: u16) -> Result<PreviewUrl> {
+        if port == 0 {
+            return Err(Error::bad_request("0 is not a port that anything can listen on").option("port"));
+        }
+        Ok(PreviewUrl::new(format!("http://127.0.0.1:{port}"), port))
+    }
+
+    // Nothing was opened for the port, so nothing is left to close; the program behind it goes on listening.
+    async fn close(&self, _port: u16) -> Result<()> {
+        Ok(())
+    }
+}
