@@ -42,6 +42,12 @@ pub struct Root {
     walk_only: AtomicBool,
 }
 
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
 /// Times to set on a file; an absent one stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
