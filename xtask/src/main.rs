@@ -1,2 +1,52 @@
-//! The commands of the repository.
-fn main() {}
+//! The commands of this repository: `cargo xtask COMMAND`. Drives cargo and links none of our crates, so that it builds in seconds.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
+
+mod cargo;
+mod checks;
+mod matrix;
+mod tests;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// A failed step, in words.
+type Result<T = (), E = String> = std::result::Result<T, E>;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test                        everything: the checks of `ci`, then all tests, conformance and examples
+  ci                          the checks alone: format, lints, tidy, features, dependencies, documentation, generated pages
+  conformance [--provider P]  the conformance suite, of one provider if named; further words filter the cases
+  matrix [--check]            writes docs/capabilities.md, or compares it
+  tidy                        what no lint knows: names, sizes, documentation, where things may stand
+  features                    each crate alone, without default features, with each feature, with all
+  bench [NAME]                the benchmarks, as ratios measured in one run";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        ["test"] => checks::all().and_then(|()| tests::all()),
+        ["ci"] => checks::all(),
+        ["conformance", rest @ ..] => tests::conformance(rest),
+        ["matrix"] => matrix::write(),
+        ["matrix", "--check"] => matrix::check(),
+        ["tidy"] => tidy::run(),
+        ["features"] => checks::features(),
+        ["bench", rest @ ..] => tests::bench(rest),
+        [unknown, ..] => Err(format!("there is no command `{unknown}`\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
