@@ -256,3 +256,58 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err("bytes are left over") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_with_a_right_checksum_is_an_error_and_not_a_panic() {
+        let dir = Inode {
+            attrs: Attrs { xattrs: vec![(b"user.a".into(), b"b".into())], ..Attrs::default() },
+            kind: Kind::Dir,
+        };
+        let content = Content { object: [7; 32], extents: Some(vec![(0, 5), (10, 5)]) };
+        let kinds = [
+            Kind::File { size: 20, content: Some(content) },
+            Kind::Symlink(b"target".into()),
+            Kind::Device { character: true, rdev: 3 },
+        ];
+        let mut tree =
+            Tree { inodes: vec![dir], entries: vec![Entry { parent: 0, name: Vec::new(), inode: 0 }] };
+        for kind in kinds {
+            let inode = tree.inodes.len() as u32;
+            tree.inodes.push(Inode { attrs: Attrs::default(), kind });
+            tree.entries.push(Entry { parent: 0, name: vec![b'a' + inode as u8], inode });
+        }
+        let mut writer = Writer::default();
+        writer.tree(&tree);
+        let bytes = writer.0;
+        let read = Reader(&bytes).tree().unwrap();
+        assert_eq!(read.inodes, tree.inodes);
+        for cut in 0..bytes.len() {
+            assert!(Reader(&bytes[..cut]).tree().is_err(), "cut at {cut}");
+        }
+        let mut refused = 0;
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x2f, 0x7f, 0xff] {
+                let mut bad = bytes.clone();
+                bad[at] = value;
+                let mut reader = Reader(&bad);
+                refused += usize::from(reader.tree().and_then(|_| reader.end()).is_err());
+            }
+        }
+        assert!(refused > 100, "only {refused} were refused");
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"/etc", b"a\0b"] {
+            let inodes = vec![Inode { attrs: Attrs::default(), kind: Kind::Dir }];
+            let entry = |name: &[u8]| Entry { parent: 0, name: name.to_vec(), inode: 0 };
+            let mut writer = Writer::default();
+            writer.tree(&Tree { inodes, entries: vec![entry(b""), entry(name)] });
+            assert!(Reader(&writer.0).tree().is_err(), "{name:?}");
+        }
+    }
+}

@@ -8,54 +8,40 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 
 use super::dirs::{Root, clear, os};
-use super::error::Result;
+use super::error::{At, Result};
+use super::failpoint::step;
 use super::index::Index;
 use super::record::{SnapshotId, SnapshotRecord};
 use super::resolve::resolve;
 use super::scan::{Trust, scan};
-use super::store::Store;
+use super::store::{CREATING, Store, create_file};
 use super::tree::Kind;
 use super::writers::Writers;
 
 /// How to take a snapshot.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct CreateOptions {
+pub(crate) struct CreateOptions {
     /// A name for people.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The snapshot this one follows; it must exist.
-    pub parent: Option<SnapshotId>,
+    pub(crate) parent: Option<SnapshotId>,
     /// Anything to be remembered.
-    pub metadata: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// Who may be writing to the workspace. The default reads and compares every file.
-    pub writers: Writers,
+    pub(crate) writers: Writers,
 }
 
 impl CreateOptions {
     /// Sets the name.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
+    pub(crate) fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
-        self
-    }
-
-    /// Sets the snapshot this one follows.
-    #[must_use]
-    pub fn parent(mut self, parent: SnapshotId) -> Self {
-        self.parent = Some(parent);
-        self
-    }
-
-    /// Adds something to be remembered.
-    #[must_use]
-    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
         self
     }
 
     /// Says who may be writing to the workspace.
     #[must_use]
-    pub fn writers(mut self, writers: Writers) -> Self {
+    pub(crate) fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;
         self
     }
@@ -73,7 +59,7 @@ impl Store {
     ///
     /// Something below the workspace cannot be read (the path is named), the store cannot be written, or the parent
     /// does not exist.
-    pub fn create(&self, workspace: &Path, options: CreateOptions) -> Result<SnapshotRecord> {
+    pub(crate) fn create(&self, workspace: &Path, options: CreateOptions) -> Result<SnapshotRecord> {
         let _lock = self.lock(FlockOperation::LockExclusive)?;
         let root = Root::open("open the workspace", workspace)?;
         self.settle(&root)?;
@@ -81,9 +67,14 @@ impl Store {
             self.record(parent)?;
         }
         let work = self.work()?;
+        // Says to whoever finds it that data without a manifest may lie about.
+        create_file(&work, CREATING).at("write", self.path.join("work"))?;
         let created = self.create_locked(&root, options, &work);
-        // Also after a failure, so that a full disk does not stay full. What cannot be removed is tried again by the
-        // next operation and takes nothing away from this one.
+        if created.is_err() {
+            // So that a full disk does not stay full. The failure itself matters more than what this might meet.
+            self.sweep().ok();
+        }
+        // What cannot be removed is tried again by the next operation and takes nothing away from this one.
         clear(work.as_fd()).ok();
         created
     }
@@ -98,6 +89,7 @@ impl Store {
         let trust = Trust::new(root, &options.writers)?;
         let index = self.read_index(&root.stat);
         let mut scanned = scan(root, &index, &trust)?;
+        step("scanned");
         let unread = std::mem::take(&mut scanned.unread);
         let resolved = resolve(root, &mut scanned, &unread, &trust, &self.objects, Some(work), self.threads)?;
         let mut changing = std::mem::take(&mut scanned.changing);

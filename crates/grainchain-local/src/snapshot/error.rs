@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The result of every operation of this module.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failed snapshot operation: what was attempted, on which path, and why it failed.
 #[derive(Debug)]
-pub struct Error {
+pub(crate) struct Error {
     operation: &'static str,
     path: PathBuf,
     problem: Problem,
@@ -17,8 +17,7 @@ pub struct Error {
 
 /// Why an operation failed.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Problem {
+pub(crate) enum Problem {
     /// The operating system refused.
     Io(io::Error),
     /// No snapshot has this id.
@@ -42,18 +41,14 @@ impl Error {
         Self::new(operation, path, Problem::Refused(why.into()))
     }
 
-    /// What was attempted, as a verb phrase.
-    pub fn operation(&self) -> &'static str {
-        self.operation
-    }
-
     /// The path concerned: below the workspace, in the store, or the id of a snapshot.
-    pub fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Why it failed.
-    pub fn problem(&self) -> &Problem {
+    pub(crate) fn problem(&self) -> &Problem {
         &self.problem
     }
 }

@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     ///
     /// `dir` is not an empty directory, the snapshot is missing or damaged, or `dir` cannot be written.
-    pub fn export(&self, id: &SnapshotId, dir: &Path) -> Result<RestoreReport> {
+    pub(crate) fn export(&self, id: &SnapshotId, dir: &Path) -> Result<RestoreReport> {
         const OPERATION: &str = "export a snapshot into";
         let _lock = self.lock(FlockOperation::LockShared)?;
         let (_, tree) = manifest::read(&self.manifest_path(id), id)?;

@@ -31,9 +31,9 @@ mod writers;
 #[cfg(test)]
 mod tests;
 
-pub use create::CreateOptions;
-pub use error::{Error, Problem, Result};
-pub use record::{BrokenRecord, SnapshotId, SnapshotRecord};
-pub use restore::{RestoreOptions, RestoreReport};
-pub use store::{Deleted, Durability, Recovered, Store, Usage};
-pub use writers::{LiveWriters, Writers};
+pub(crate) use create::CreateOptions;
+pub(crate) use error::{Error, Problem};
+pub(crate) use record::{SnapshotId, SnapshotRecord};
+pub(crate) use restore::RestoreOptions;
+pub(crate) use store::Store;
+pub(crate) use writers::{LiveWriters, Writers};

@@ -13,7 +13,7 @@ const DIGITS: usize = 26;
 
 /// The name of a snapshot: `snap_` and 128 random bits in base 32.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SnapshotId(String);
+pub(crate) struct SnapshotId(String);
 
 impl SnapshotId {
     pub(super) fn random() -> Result<Self> {
@@ -35,7 +35,7 @@ impl SnapshotId {
     /// # Errors
     ///
     /// [`Problem::NoSuchSnapshot`] for anything that no snapshot could be called.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let digits = text.strip_prefix(PREFIX).unwrap_or_default();
         if digits.len() == DIGITS && digits.bytes().all(|digit| ALPHABET.contains(&digit)) {
             Ok(Self(text.to_owned()))
@@ -45,7 +45,7 @@ impl SnapshotId {
     }
 
     /// The id as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -58,38 +58,36 @@ impl fmt::Display for SnapshotId {
 
 /// A snapshot, as [`Store::list`](super::Store::list) describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SnapshotRecord {
+pub(crate) struct SnapshotRecord {
     /// Its id.
-    pub id: SnapshotId,
+    pub(crate) id: SnapshotId,
     /// The name its creator gave it. Names need not be unique.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The snapshot it was taken after, which may have been deleted since.
-    pub parent: Option<SnapshotId>,
+    pub(crate) parent: Option<SnapshotId>,
     /// When it was begun.
-    pub created: SystemTime,
+    pub(crate) created: SystemTime,
     /// What its creator wanted remembered.
-    pub metadata: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// How many names it holds, the root not counted.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// The sizes of its files, holes included, each hard-linked file once.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// What it added to the store, the manifest not counted.
-    pub added_bytes: u64,
+    pub(crate) added_bytes: u64,
     /// What kept changing while it was read, below the workspace. What the snapshot holds of these may never have
     /// existed at one moment.
-    pub changing: Vec<PathBuf>,
+    pub(crate) changing: Vec<PathBuf>,
     /// Mount points below the workspace: kept as empty directories, because what is mounted there belongs to
     /// another file system.
-    pub mounts: Vec<PathBuf>,
+    pub(crate) mounts: Vec<PathBuf>,
 }
 
 /// A manifest that could not be read. The other snapshots are not affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BrokenRecord {
+pub(crate) struct BrokenRecord {
     /// The name of the manifest's file. If it is a snapshot id, [`Store::delete`](super::Store::delete) removes it.
-    pub file_name: PathBuf,
+    pub(crate) file_name: PathBuf,
     /// What is wrong with it.
-    pub reason: String,
+    pub(crate) reason: String,
 }

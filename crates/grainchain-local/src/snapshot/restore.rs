@@ -23,16 +23,15 @@ use super::writers::Writers;
 
 /// How to restore a snapshot.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct RestoreOptions {
+pub(crate) struct RestoreOptions {
     /// Who may be writing to the workspace. The default reads and compares every file.
-    pub writers: Writers,
+    pub(crate) writers: Writers,
 }
 
 impl RestoreOptions {
     /// Says who may be writing to the workspace.
     #[must_use]
-    pub fn writers(mut self, writers: Writers) -> Self {
+    pub(crate) fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;
         self
     }
@@ -40,22 +39,21 @@ impl RestoreOptions {
 
 /// What a restore or an export did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RestoreReport {
+pub(crate) struct RestoreReport {
     /// Places where something was created. A directory that came back whole is one place; for an export, every name.
-    pub added: u64,
+    pub(crate) added: u64,
     /// Places where something was replaced.
-    pub replaced: u64,
+    pub(crate) replaced: u64,
     /// Places where something was removed, with everything below it.
-    pub removed: u64,
+    pub(crate) removed: u64,
     /// Files and directories that only got other attributes.
-    pub retouched: u64,
+    pub(crate) retouched: u64,
     /// Files and directories that were left alone.
-    pub unchanged: u64,
+    pub(crate) unchanged: u64,
     /// The data that were written.
-    pub written_bytes: u64,
+    pub(crate) written_bytes: u64,
     /// What could not be given back for want of a privilege: owners, devices, some extended attributes.
-    pub not_restored: Vec<(PathBuf, String)>,
+    pub(crate) not_restored: Vec<(PathBuf, String)>,
 }
 
 impl Store {
@@ -72,7 +70,7 @@ impl Store {
     ///
     /// The snapshot is missing or damaged (the path and the object are named), the workspace lies on another file
     /// system than the store, a mounted file system is in the way, or something cannot be written.
-    pub fn restore(
+    pub(crate) fn restore(
         &self,
         workspace: &Path,
         id: &SnapshotId,

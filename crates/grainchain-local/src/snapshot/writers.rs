@@ -10,8 +10,7 @@ use super::error::{At, Result};
 
 /// What is known about processes that may write to the workspace.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub enum Writers {
+pub(crate) enum Writers {
     /// Nothing is known, so every file is compared by content: slow and right.
     #[default]
     Unknown,
@@ -29,7 +28,7 @@ pub enum Writers {
 /// Not seen: a descriptor in flight over a Unix socket or registered with `io_uring` and closed since, and processes
 /// that were not named. Stop the processes before a snapshot if that matters.
 #[derive(Clone, Debug)]
-pub struct LiveWriters {
+pub(crate) struct LiveWriters {
     inodes: HashSet<u64>,
     since: Time,
 }
@@ -40,7 +39,7 @@ impl LiveWriters {
     /// # Errors
     ///
     /// An entry of `/proc` cannot be read, above all for want of permission.
-    pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> Result<Self> {
+    pub(crate) fn of_processes(pids: impl IntoIterator<Item = u32>) -> Result<Self> {
         let mut seen = Self::none();
         for pid in pids {
             let maps = format!("/proc/{pid}/maps");
@@ -52,7 +51,7 @@ impl LiveWriters {
     }
 
     /// The caller vouches that no living process can write to the workspace.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { inodes: HashSet::new(), since: Time::now() }
     }
 

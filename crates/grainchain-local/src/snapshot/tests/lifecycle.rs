@@ -3,14 +3,16 @@
 use std::fs;
 
 use super::support::{Bench, describe, quiet};
-use crate::snapshot::{CreateOptions, Problem, SnapshotId, Store};
+use crate::snapshot::store::Durability;
+use crate::snapshot::{CreateOptions, Problem, RestoreOptions, SnapshotId, Store};
 
 #[test]
 fn chains_and_branches_are_listed_with_their_parents() {
     let bench = Bench::new();
     let make = |parent: Option<&SnapshotId>, name: &str| {
         bench.write("file", name);
-        let mut options = CreateOptions::default().writers(quiet()).name(name).metadata("key", name);
+        let mut options = CreateOptions::default().writers(quiet()).name(name);
+        options.metadata.insert("key".to_owned(), name.to_owned());
         options.parent = parent.cloned();
         bench.store.create(&bench.work, options).unwrap()
     };
@@ -32,7 +34,7 @@ fn chains_and_branches_are_listed_with_their_parents() {
 #[test]
 fn an_unknown_parent_is_refused() {
     let bench = Bench::new();
-    let options = CreateOptions::default().parent(SnapshotId::random().unwrap());
+    let options = CreateOptions { parent: Some(SnapshotId::random().unwrap()), ..CreateOptions::default() };
     let error = bench.store.create(&bench.work, options).unwrap_err();
     assert!(matches!(error.problem(), Problem::NoSuchSnapshot), "{error}");
     assert_eq!(bench.store.list().unwrap().0, []);
@@ -143,4 +145,15 @@ fn equal_files_are_stored_once() {
     let usage = bench.store.usage().unwrap();
     assert_eq!((usage.snapshots, usage.objects), (2, 1));
     assert!(usage.disk_bytes >= 50_000);
+}
+
+#[test]
+fn a_store_that_writes_everything_out_keeps_the_same() {
+    let bench = Bench::new();
+    bench.write("file", "old");
+    let store = Store::open(bench.dir.path().join("snapshots")).unwrap().durability(Durability::Everything);
+    let snapshot = store.create(&bench.work, CreateOptions::default().writers(quiet())).unwrap();
+    bench.write("file", "new");
+    store.restore(&bench.work, &snapshot.id, &RestoreOptions::default().writers(quiet())).unwrap();
+    assert_eq!(bench.read("file"), b"old");
 }

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 
 use crate::snapshot::attrs::{xattrs_of_fd, xattrs_of_name};
 use crate::snapshot::dirs::open_dir;
+use crate::snapshot::restore::RestoreReport;
 use crate::snapshot::{
-    CreateOptions, LiveWriters, RestoreOptions, RestoreReport, SnapshotId, SnapshotRecord, Store, Writers,
+    CreateOptions, LiveWriters, RestoreOptions, SnapshotId, SnapshotRecord, Store, Writers,
 };
 
 pub(super) struct Bench {
