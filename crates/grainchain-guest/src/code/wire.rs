@@ -121,7 +121,9 @@ pub(crate) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NulInCode => f.write_str("bash code cannot hold a NUL byte; take it out or decode it in the script"),
+            Self::NulInCode => {
+                f.write_str("bash code cannot hold a NUL byte; take it out or decode it in the script")
+            }
             Self::Protocol { theirs } => {
                 write!(f, "the interpreter's driver speaks version {theirs:?} of the wire and not {PROTOCOL}")
             }
@@ -233,7 +235,10 @@ fn parse_fields(mut payload: Bytes) -> Result<Vec<(String, Bytes)>, Fault> {
     let mut fields: Vec<(String, Bytes)> = Vec::new();
     while !payload.is_empty() {
         let window = &payload[..payload.len().min(LINE_CAP)];
-        let end = window.iter().position(|&byte| byte == b'\n').ok_or(Fault::Malformed("a field without a line"))?;
+        let end = window
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or(Fault::Malformed("a field without a line"))?;
         let line = payload.split_to(end);
         payload.advance(1);
         let mut words = line.split(|&byte| byte == b' ');
@@ -242,7 +247,8 @@ fn parse_fields(mut payload: Bytes) -> Result<Vec<(String, Bytes)>, Fault> {
             .filter(|name| !name.is_empty() && name.iter().all(u8::is_ascii_graphic))
             .and_then(|name| String::from_utf8(name.to_vec()).ok())
             .ok_or(Fault::Malformed("a field without a name"))?;
-        let length: usize = words.next().and_then(parse_number).ok_or(Fault::Malformed("a field without a length"))?;
+        let length: usize =
+            words.next().and_then(parse_number).ok_or(Fault::Malformed("a field without a length"))?;
         if words.next().is_some() {
             return Err(Fault::Malformed("a field's line goes on after the length"));
         }
@@ -279,7 +285,8 @@ fn parse_event(kind: Kind, payload: Bytes) -> Result<Event, Fault> {
         }
         Kind::Done => {
             let [count] = exactly(fields, ["execution_count"])?;
-            let execution_count = parse_number(&count).ok_or(Fault::Malformed("a count that is no number"))?;
+            let execution_count =
+                parse_number(&count).ok_or(Fault::Malformed("a count that is no number"))?;
             Ok(Event::Done { execution_count })
         }
     }

@@ -153,8 +153,20 @@ fn a_greeting_of_another_version_names_it() {
 #[test]
 fn no_bytes_make_the_decoder_panic_or_grow() {
     // A small generator of noise that resembles frames, the same in every run.
-    let words: [&[u8]; 12] =
-        [b"result ", b"done ", b"error ", b"0123456789abcdef ", b"7\n", b"0\n", b"\n", b" ", b"text/plain ", b"\xff", b"name ", b"12"];
+    let words: [&[u8]; 12] = [
+        b"result ",
+        b"done ",
+        b"error ",
+        b"0123456789abcdef ",
+        b"7\n",
+        b"0\n",
+        b"\n",
+        b" ",
+        b"text/plain ",
+        b"\xff",
+        b"name ",
+        b"12",
+    ];
     let mut state = 1_u64;
     for _ in 0..20_000 {
         let mut bytes = Vec::new();
