@@ -15,6 +15,7 @@ mod pack;
 mod reader;
 mod remove;
 mod report;
+mod resolve;
 mod stat;
 mod trail;
 mod unpack;
