@@ -1,3 +1,5 @@
+use std::os::fd::AsRawFd;
+
 use super::*;
 
 fn bash() -> Context {
@@ -76,8 +78,11 @@ fn options_of_the_user_hold_for_cells_and_not_for_the_driver() {
 #[test]
 fn children_do_not_inherit_the_channel() {
     let mut context = bash();
-    let code = "sh -c 'for n in 3 4 7 8 10 11 12; do [ ! -e /proc/$$/fd/$n ] || echo $n; done'";
-    assert_eq!(output(&mut context, code), "");
+    let pipe = context.requests.as_ref().expect("an open pipe").as_raw_fd();
+    let pipe = fs::read_link(format!("/proc/self/fd/{pipe}")).expect("a name such as pipe:[1]");
+    let pipe = pipe.to_str().expect("ASCII");
+    assert!(output(&mut context, "readlink /proc/$$/fd/*; :").contains(pipe), "the shell itself has it");
+    assert!(!output(&mut context, "sh -c 'readlink /proc/self/fd/*'; :").contains(pipe), "{}", context.out());
 }
 
 #[test]

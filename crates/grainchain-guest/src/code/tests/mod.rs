@@ -150,7 +150,22 @@ impl Context {
             assert!(Instant::now() < deadline, "the cell never started; stderr: {}", self.err());
             std::thread::yield_now();
         }
-        self.signal();
+        // Once is not always enough: a child that is just being started does not get it.
+        let ended = loop {
+            self.signal();
+            match self.responses.recv_timeout(Duration::from_millis(250)) {
+                Ok(bytes) => break bytes,
+                Err(error) => {
+                    assert!(
+                        error == RecvTimeoutError::Timeout,
+                        "the interpreter ended; stderr: {}",
+                        self.err()
+                    );
+                    assert!(Instant::now() < deadline, "SIGINT has no effect; stderr: {}", self.err());
+                }
+            }
+        };
+        self.decoder.push(&ended);
         self.answer().expect("a living interpreter")
     }
 
