@@ -1,14 +1,22 @@
 //! One sandbox's inside: its root, its surroundings and everything that runs in it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use grainchain_core::tree::Root;
 use grainchain_core::{Error, ErrorKind, Result};
 
-use crate::sys::tag::SandboxTag;
+use crate::ending::{self, Leaders};
+use crate::sys::scan::{Depth, Selector};
+use crate::sys::tag::{CommandNumber, Mark, SandboxTag};
+use crate::sys::tree;
+
+/// How long everything of a sandbox may take to stop, to go on or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a guest is told about its sandbox.
 #[derive(Clone, Debug)]
@@ -45,7 +53,23 @@ impl GuestConfig {
     }
 }
 
+/// What a guest lets happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Everything.
+    Running,
+    /// Nothing new is started; what runs stands still.
+    Frozen,
+    /// Nothing is started; files can still be reached.
+    Stopped,
+    /// Nothing: the sandbox has ended.
+    Closed,
+}
+
 /// One sandbox's inside. Implements the facets; clones share everything.
+///
+/// A handle: dropping it leaves everything running. [`kill_all`](Self::kill_all) ends it.
 #[derive(Clone, Debug)]
 pub struct Guest {
     pub(crate) shared: Arc<Shared>,
@@ -57,7 +81,14 @@ pub(crate) struct Shared {
     pub(crate) config: GuestConfig,
     pub(crate) root: Root,
     pub(crate) tag: SandboxTag,
-    frozen: AtomicBool,
+    /// The configured environment as starting a program wants it.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) leaders: Arc<Leaders>,
+    /// Set once a command could be marked by its environment only.
+    pub(crate) weakly_marked: AtomicBool,
+    next_command: AtomicU32,
+    /// Held for reading while a program is being started, so that none slips through while everything is frozen.
+    stage: RwLock<Stage>,
 }
 
 impl Guest {
@@ -65,19 +96,142 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// `NotFound` or `Denied` when the root cannot be opened.
+    /// `NotFound` or `Denied` when the root cannot be opened, `Unexpected` without randomness.
     pub fn new(config: GuestConfig) -> Result<Self> {
         let root = Root::open(&config.root)?;
         let tag = SandboxTag(config.tag);
-        Ok(Self { shared: Arc::new(Shared { config, root, tag, frozen: AtomicBool::new(false) }) })
+        let environment =
+            config.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        // Another program may have started commands in this sandbox and be about to end one of them by its number;
+        // numbers that begin at the same place would make that one of ours.
+        let first = getrandom::u32()
+            .map_err(|error| Error::unexpected("the system gives no random bytes").source(error))?;
+        let shared = Shared {
+            config,
+            root,
+            tag,
+            environment,
+            leaders: Arc::default(),
+            weakly_marked: AtomicBool::new(false),
+            next_command: AtomicU32::new(first),
+            stage: RwLock::new(Stage::Running),
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Refuses what needs running processes while they are frozen.
-    pub(crate) fn ensure_running(&self) -> Result<()> {
-        if self.shared.frozen.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Conflict, "the sandbox is paused").hint("resume it first"));
+    /// Stops every process of the sandbox where it is, and refuses to start new ones until [`thaw`](Self::thaw).
+    /// Returns how many were stopped.
+    ///
+    /// Timeouts go on: a command whose time runs out while it is frozen is killed.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` when a process belongs to another user, `Timeout` when one cannot be stopped; everything runs on then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo it; call [`thaw`](Self::thaw).
+    pub async fn freeze(&self) -> Result<usize> {
+        self.set_stage(Stage::Frozen);
+        let guest = self.clone();
+        let stopped = ending::on_thread(move || {
+            let stopped = tree::signal_tree(&guest.everything(Depth::Relations), libc::SIGSTOP, PATIENCE);
+            stopped.map_err(|error| {
+                // Half a freeze is worse than none: what has been stopped goes on.
+                let _reported_already = guest.resume();
+                ending::failure("pause the sandbox", error)
+            })
+        });
+        stopped.await?
+    }
+
+    /// Lets every process of the sandbox go on and allows new ones. Returns how many there are.
+    ///
+    /// Also one that had stopped itself before the freeze goes on.
+    ///
+    /// # Errors
+    ///
+    /// `Denied` when a process belongs to another user.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo it.
+    pub async fn thaw(&self) -> Result<usize> {
+        let guest = self.clone();
+        ending::on_thread(move || guest.resume()).await?
+    }
+
+    fn resume(&self) -> Result<usize> {
+        let resumed = tree::signal_tree(&self.everything(Depth::Relations), libc::SIGCONT, PATIENCE);
+        self.set_stage(Stage::Running);
+        resumed.map_err(|error| ending::failure("resume the sandbox", error))
+    }
+
+    /// What it lets happen now.
+    pub fn stage(&self) -> Stage {
+        *self.shared.stage.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what it shall let happen from now on. Signals nothing: [`freeze`](Self::freeze), [`thaw`](Self::thaw) and
+    /// [`kill_all`](Self::kill_all) do.
+    pub fn set_stage(&self, stage: Stage) {
+        *self.shared.stage.write().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// Kills every process of the sandbox, also those started by another program with the same tag. Returns how many.
+    ///
+    /// New ones are not refused: whoever closes a sandbox stops using it first.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` when something survives, naming it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the killing.
+    pub async fn kill_all(&self) -> Result<usize> {
+        let guest = self.clone();
+        ending::on_thread(move || ending::kill_everything(|depth| guest.everything(depth), PATIENCE)).await?
+    }
+
+    fn everything(&self, depth: Depth) -> Selector {
+        let depth = depth.max(self.shared.depth());
+        Selector { leaders: self.shared.leaders.all(), depth, ..Selector::sandbox(self.shared.tag) }
+    }
+
+    /// The numbers of the sandbox's living processes.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc` cannot be read.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        let entries = tree::find(&self.everything(Depth::Relations))
+            .map_err(|error| Error::io("look for the sandbox's processes", error))?;
+        let alive = entries.iter().filter(|entry| entry.is_alive());
+        Ok(alive.filter_map(|entry| u32::try_from(entry.pid).ok()).collect())
+    }
+
+    /// Refuses everything once the sandbox has ended.
+    pub(crate) fn ensure_open(&self) -> Result<()> {
+        match self.stage() {
+            Stage::Closed => Err(closed()),
+            Stage::Running | Stage::Frozen | Stage::Stopped => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Keeps the sandbox from being frozen or stopped while it is held; refuses when it already is.
+    pub(crate) fn running(&self) -> Result<RwLockReadGuard<'_, Stage>> {
+        let stage = self.shared.stage.read().unwrap_or_else(PoisonError::into_inner);
+        match *stage {
+            Stage::Running => Ok(stage),
+            Stage::Frozen => {
+                Err(Error::new(ErrorKind::Conflict, "the sandbox is paused").hint("resume it first"))
+            }
+            Stage::Stopped => {
+                Err(Error::new(ErrorKind::Conflict, "the sandbox is stopped").hint("wake it up first"))
+            }
+            Stage::Closed => Err(closed()),
+        }
     }
 
     /// A guest path as one below the root: relative ones begin at the working directory.
@@ -85,4 +239,36 @@ impl Guest {
         // `join` replaces everything when `path` is absolute; the root then decides whether that leads outside.
         self.shared.config.working_directory.join(path)
     }
+}
+
+fn closed() -> Error {
+    Error::not_found("the sandbox is closed").hint("create a new one")
+}
+
+impl Shared {
+    /// The mark of the next command.
+    pub(crate) fn next_mark(&self) -> Mark {
+        loop {
+            let number = self.next_command.fetch_add(1, Ordering::Relaxed) & (CommandNumber::LIMIT - 1);
+            // Zero would make an odd process id.
+            if let Some(command) = CommandNumber::new(number).filter(|_| number != 0) {
+                return Mark { sandbox: self.tag, command };
+            }
+        }
+    }
+
+    /// How hard to look for the processes of this guest.
+    pub(crate) fn depth(&self) -> Depth {
+        if self.weakly_marked.load(Ordering::Relaxed) { Depth::Thorough } else { Depth::Relations }
+    }
+}
+
+/// Kills every process that carries the sandbox's `tag`, whoever started it, and returns how many. Blocks the thread.
+///
+/// # Errors
+///
+/// `Timeout` when something survives, naming it.
+pub fn kill_processes_of(tag: u32) -> Result<usize> {
+    let select = |depth| Selector { depth, ..Selector::sandbox(SandboxTag(tag)) };
+    ending::kill_everything(select, PATIENCE)
 }

@@ -2,7 +2,12 @@
 #![cfg(target_os = "linux")]
 
 mod code;
+mod drainer;
+mod ending;
+mod exec;
 mod guest;
+mod start;
+mod stdin;
 mod sys;
 
-pub use guest::{Guest, GuestConfig};
+pub use guest::{Guest, GuestConfig, Stage, kill_processes_of};

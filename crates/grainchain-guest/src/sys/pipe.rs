@@ -94,6 +94,20 @@ impl Reader {
         Ok(Self { fd: register(fd, Interest::READABLE)? })
     }
 
+    /// How many bytes can be read at once without waiting.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(crate) fn available(&self) -> io::Result<u64> {
+        Ok(rustix::io::ioctl_fionread(self.fd.get_ref())?)
+    }
+
+    /// Takes it out of the runtime, for somebody who has none. It stays non-blocking.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd.into_inner()
+    }
+
     /// Waits for bytes and appends what one read gives; 0 at the end.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::{
     pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{SpecialCodeIndex, Winsize, tcgetattr, tcsetwinsize},
 };
 
 use super::pipe::{Reader, Writer, set_nonblocking};
@@ -78,6 +78,15 @@ impl Control {
     /// What the kernel says.
     pub(crate) fn resize(&self, size: WindowSize) -> io::Result<()> {
         resize(&self.fd, size)
+    }
+
+    /// The character that means the end of the input, as the terminal is set at the moment.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(crate) fn end_of_file(&self) -> io::Result<u8> {
+        Ok(tcgetattr(&self.fd)?.special_codes[SpecialCodeIndex::VEOF])
     }
 }
 

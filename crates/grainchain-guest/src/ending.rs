@@ -1,0 +1,157 @@
+//! Ending the trees of commands, whatever becomes of those who wait for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use grainchain_core::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+use crate::sys::child::Handle;
+use crate::sys::scan::{Depth, Leader, Selector};
+use crate::sys::tag::{CommandNumber, Mark};
+use crate::sys::tree::{TreeError, kill_tree};
+
+/// How long whoever waits for an end waits at most: what has not died by then hangs in the kernel.
+pub(crate) const PROMPT: Duration = Duration::from_millis(120);
+/// How long we go on trying after that, with nobody waiting.
+const STUBBORN: Duration = Duration::from_secs(10);
+
+/// The first processes of all commands that may still have something running.
+#[derive(Debug, Default)]
+pub(crate) struct Leaders(Mutex<HashMap<CommandNumber, Handle>>);
+
+impl Leaders {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CommandNumber, Handle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Leader> {
+        self.lock().iter().map(|(command, handle)| handle.leader(*command)).collect()
+    }
+}
+
+/// One command's tree, and how to end it. Known to its guest until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree(Arc<Registered>);
+
+#[derive(Debug)]
+struct Registered {
+    mark: Mark,
+    leader: Handle,
+    depth: Depth,
+    leaders: Arc<Leaders>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.leaders.lock().remove(&self.mark.command);
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(mark: Mark, leader: Handle, depth: Depth, leaders: Arc<Leaders>) -> Self {
+        leaders.lock().insert(mark.command, leader.clone());
+        Self(Arc::new(Registered { mark, leader, depth, leaders }))
+    }
+
+    pub(crate) fn command(&self) -> CommandNumber {
+        self.0.mark.command
+    }
+
+    pub(crate) fn leader(&self) -> &Handle {
+        &self.0.leader
+    }
+
+    fn kill(&self, within: Duration) -> Result<usize, TreeError> {
+        let tree = &*self.0;
+        let leaders = vec![tree.leader.leader(tree.mark.command)];
+        kill_tree(&Selector { leaders, depth: tree.depth, ..Selector::command(tree.mark) }, within)
+    }
+
+    /// Kills it now, on this thread: when a future is dropped nothing may be left to a runtime that is about to end,
+    /// nor to a thread that ends with the program. Takes milliseconds.
+    pub(crate) fn kill_now(&self) {
+        if let Err(error) = self.kill(PROMPT) {
+            let tree = self.clone();
+            let started = spawn(move || tree.kill_stubbornly());
+            if !started {
+                tracing::warn!(%error, "a dropped command could not be killed");
+            }
+        }
+    }
+
+    /// Kills it and answers when it is gone, or with what is left after a short while; tries on in that case.
+    /// Dropping the future changes nothing.
+    pub(crate) async fn kill_promptly(&self) -> Result<usize, TreeError> {
+        let (answer, killed) = oneshot::channel();
+        let tree = self.clone();
+        let started = spawn(move || {
+            let result = tree.kill(PROMPT);
+            let failed = result.is_err();
+            // Nobody waits any more if the command's future was dropped meanwhile.
+            let _nobody_waits = answer.send(result);
+            if failed {
+                tree.kill_stubbornly();
+            }
+        });
+        if !started {
+            return self.kill(PROMPT);
+        }
+        match killed.await {
+            Ok(result) => result,
+            Err(_panicked) => Err(TreeError::Scan(std::io::Error::other("the killing thread has failed"))),
+        }
+    }
+
+    fn kill_stubbornly(&self) {
+        if let Err(error) = self.kill(STUBBORN) {
+            tracing::warn!(%error, "a command could not be killed");
+        }
+    }
+}
+
+/// Kills a selection by its marks first, which is fast, and then by everything that can be read.
+pub(crate) fn kill_everything(select: impl Fn(Depth) -> Selector, within: Duration) -> Result<usize> {
+    let deadline = Instant::now() + within;
+    let mut killed = 0;
+    for depth in [Depth::Relations, Depth::Thorough] {
+        let left = deadline.saturating_duration_since(Instant::now());
+        killed += kill_tree(&select(depth), left).map_err(|error| failure("end all processes", error))?;
+    }
+    Ok(killed)
+}
+
+/// Runs `work` on a thread of its own: the runtime's own pool may be full of other people's work.
+/// Dropping the future does not stop it.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let (answer, result) = oneshot::channel();
+    let work = move || {
+        // Fails only when nobody waits any more.
+        let _nobody_waits = answer.send(work());
+    };
+    if !spawn(work) {
+        return Err(Error::new(ErrorKind::Exhausted, "no thread can be started")
+            .hint("raise the limit of processes and threads"));
+    }
+    result.await.map_err(|_| Error::unexpected("a thread of the guest has failed"))
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
+    thread::Builder::new().name("grainchain-end".into()).stack_size(256 * 1024).spawn(work).is_ok()
+}
+
+/// Says what could not be done and to whom.
+pub(crate) fn failure(what: &str, error: TreeError) -> Error {
+    let kind = match &error {
+        TreeError::Scan(_) => ErrorKind::Unexpected,
+        TreeError::Survivors { reason: Some(reason), .. }
+            if reason.kind() == std::io::ErrorKind::PermissionDenied =>
+        {
+            ErrorKind::Denied
+        }
+        TreeError::Survivors { .. } => ErrorKind::Timeout,
+    };
+    Error::new(kind, format!("cannot {what}: {error}")).source(error)
+}
