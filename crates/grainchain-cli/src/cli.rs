@@ -1,0 +1,207 @@
+//! The command line: what may be said, and who does it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ColorChoice, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::command;
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::Printer;
+
+/// How long cancelled work may tidy up.
+const TIDY_UP: std::time::Duration = std::time::Duration::from_millis(500);
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  run, exec, shell   the program's own code; 128 + n when signal n ended it
+  code               0, or 1 when the code raised an exception
+                     124 its time ran out, 125 grainchain failed, 126 the program cannot be executed, 127 there is no such program
+  all others         0 done, 1 failed
+  every command      2 wrong usage, 141 nobody reads the output, 128 + n when signal n ended grainchain
+
+With nothing configured the provider is `local`: commands run on this machine without isolation.";
+
+/// Sandboxes from a terminal: create them, run commands and code in them, move files, snapshot them, throw them away.
+#[derive(Debug, Parser)]
+#[command(name = "grainchain", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What may be said with every command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// A provider's name, or a URI such as `docker://python:3.12-slim?memory=2GiB`
+    #[arg(short, long, global = true, value_name = "P")]
+    pub(crate) provider: Option<String>,
+    /// Read this file instead of looking for `grainchain.toml`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Answer, and complain, in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors alone; lists shrink to ids
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on stderr; -vv says everything. `GRAINCHAIN_LOG` has the last word
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one command in a new sandbox, with live output, and throw the sandbox away
+    Run(command::run::Args),
+    /// Create a sandbox that outlives this command, and print its id
+    Create(command::create::Args),
+    /// List sandboxes
+    #[command(visible_alias = "ls")]
+    List(command::list::Args),
+    /// Show a sandbox
+    Info(command::info::Args),
+    /// Run a command in a sandbox, with live output
+    Exec(command::exec::Args),
+    /// Run Python, JavaScript or bash code in a sandbox
+    Code(command::code::Args),
+    /// Open a shell in a sandbox
+    Shell(command::shell::Args),
+    /// Copy files and folders between this machine and a sandbox
+    Cp(command::cp::Args),
+    /// Look at and change files of a sandbox
+    #[command(subcommand)]
+    Files(command::files::Command),
+    /// Take, list, restore and remove snapshots
+    #[command(subcommand)]
+    Snapshot(command::snapshot::Command),
+    /// Freeze every process of a sandbox
+    Pause(command::power::Args),
+    /// Thaw every process of a sandbox
+    Resume(command::power::Args),
+    /// End sandboxes and remove all they hold
+    Kill(command::kill::Args),
+    /// Remove sandboxes that nobody holds any more
+    Gc(command::gc::Args),
+    /// Show the providers, whether they are usable here, and what each lacks
+    Providers,
+    /// Show what a provider can do and which options it honours
+    Capabilities(command::capabilities::Args),
+    /// Look for what could go wrong here
+    Doctor,
+    /// Check the configuration and show what is in effect
+    #[command(subcommand)]
+    Config(command::config::Command),
+    /// Print a completion script for a shell
+    Completions(command::completions::Args),
+}
+
+impl Command {
+    /// Whether exit codes belong to a program that we run.
+    fn runs_programs(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Exec(_) | Self::Code(_) | Self::Shell(_))
+    }
+
+    async fn execute(self, app: App) -> Outcome {
+        match self {
+            Self::Run(args) => command::run::execute(app, args).await,
+            Self::Create(args) => command::create::execute(app, args).await,
+            Self::List(args) => command::list::execute(app, args).await,
+            Self::Info(args) => command::info::execute(app, args).await,
+            Self::Exec(args) => command::exec::execute(app, args).await,
+            Self::Code(args) => command::code::execute(app, args).await,
+            Self::Shell(args) => command::shell::execute(app, args).await,
+            Self::Cp(args) => command::cp::execute(app, args).await,
+            Self::Files(command) => command::files::execute(app, command).await,
+            Self::Snapshot(command) => command::snapshot::execute(app, command).await,
+            Self::Pause(args) => command::power::pause(app, args).await,
+            Self::Resume(args) => command::power::resume(app, args).await,
+            Self::Kill(args) => command::kill::execute(app, args).await,
+            Self::Gc(args) => command::gc::execute(app, args).await,
+            Self::Providers => command::providers::execute(app).await,
+            Self::Capabilities(args) => command::capabilities::execute(app, args).await,
+            Self::Doctor => command::doctor::execute(app).await,
+            Self::Config(command) => command::config::execute(app, command).await,
+            Self::Completions(args) => command::completions::execute(app, args),
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer { json: cli.global.json, quiet: cli.global.quiet };
+    set_colors(cli.global.color);
+    log(cli.global.verbose);
+    let runs_programs = cli.command.runs_programs();
+    let outcome = run(cli, printer);
+    let code = match &outcome {
+        Ok(code) => *code,
+        Err(failure) => {
+            if let Failure::Error(error) | Failure::Start(error) = failure {
+                printer.error(error);
+            }
+            failure.code(runs_programs)
+        }
+    };
+    ExitCode::from(code.0)
+}
+
+fn run(cli: Cli, printer: Printer) -> Result<Code, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| grainchain::Error::io("start the runtime", error))?;
+    let outcome = runtime.block_on(cli.command.execute(App::new(cli.global, printer)));
+    // Work that was cancelled removes its half-written files; what hangs shall not keep us.
+    runtime.shutdown_timeout(TIDY_UP);
+    outcome
+}
+
+fn set_colors(choice: ColorChoice) {
+    let choice = match choice {
+        // What the environment says is looked at by the streams.
+        ColorChoice::Auto => anstream::ColorChoice::Auto,
+        ColorChoice::Always => anstream::ColorChoice::Always,
+        ColorChoice::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
+}
+
+/// Shows the library's own words on stderr.
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "off",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("GRAINCHAIN_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

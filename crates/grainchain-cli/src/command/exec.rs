@@ -1,0 +1,104 @@
+//! `grainchain exec`: a command in a sandbox that is there.
+
+use grainchain::{Command, Sandbox};
+
+use super::options::{self, Limit};
+use crate::app::App;
+use crate::exit::{Code, Failure, Outcome};
+use crate::live::{self, Setup, Stdio};
+use crate::output::Printer;
+use crate::signals::Signals;
+use crate::terminal;
+
+/// Runs a command in a sandbox, as if it ran here.
+///
+/// Our stdin goes to the command when it is not a terminal, or with -i. The first Ctrl-C goes to the command, a second one kills it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The sandbox; the beginning of its id is enough
+    id: String,
+    /// Set a variable; `K` alone passes ours on. Repeatable
+    #[arg(short, long, value_name = "K=V", value_parser = options::variable)]
+    env: Vec<(String, String)>,
+    /// Where it starts
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// As whom it runs, where the provider allows that
+    #[arg(short, long)]
+    user: Option<String>,
+    #[command(flatten)]
+    program: Program,
+}
+
+/// The command and what stands around it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Program {
+    /// Kill it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s, unless it has a terminal
+    #[arg(long, value_name = "TIME", value_parser = options::limit)]
+    timeout: Option<Limit>,
+    /// Pass our stdin on also when it is a terminal
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal, as large as ours
+    #[arg(short, long, conflicts_with = "json")]
+    tty: bool,
+    /// The program and its arguments, passed on exactly; no shell touches them
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+pub(crate) async fn execute(app: App, args: Args) -> Outcome {
+    let mut signals = Signals::listen()?;
+    let sandbox = app.sandbox(&args.id).await?;
+    let mut command = args.program.command().envs(args.env);
+    command.working_directory = args.workdir;
+    command.user = args.user;
+    args.program.run(sandbox, command, app.printer, &mut signals).await
+}
+
+impl Program {
+    /// The bare command.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::argv(&self.command);
+        command.timeout = self.timeout.map(Limit::timeout);
+        command
+    }
+
+    /// Runs `command` with live output, or with `--json` to its end.
+    pub(crate) async fn run(
+        &self,
+        sandbox: Sandbox,
+        command: Command,
+        printer: Printer,
+        signals: &mut Signals,
+    ) -> Outcome {
+        let input = self.interactive || !terminal::stdin_is_terminal();
+        let setup = Setup { sandbox, command, stdio: Stdio { input, terminal: self.tty }, printer };
+        let outcome = if printer.json {
+            self.to_end(setup, signals).await
+        } else {
+            live::drive(setup, signals).await.and_then(live::Ended::outcome)
+        };
+        if let Err(failure) = &outcome {
+            self.explain(failure, printer);
+        }
+        outcome
+    }
+
+    async fn to_end(&self, setup: Setup, signals: &mut Signals) -> Outcome {
+        let printer = setup.printer;
+        let output = live::to_end(setup, signals).await?;
+        printer.json(&output)?;
+        Ok(output.status.map_or(Code::OURS, |status| Code::of_shell(status.shell_code())))
+    }
+
+    /// Guesses what a newcomer meant.
+    fn explain(&self, failure: &Failure, printer: Printer) {
+        let [only] = self.command.as_slice() else { return };
+        if failure.code(true) == Code::NO_PROGRAM && only.contains(char::is_whitespace) {
+            printer.help(
+                "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
+            );
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `grainchain gc`: what clients left behind.
+
+use grainchain::{GcAction, GcOptions, GcReport};
+
+use crate::app::App;
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{Printer, Table};
+
+/// Removes sandboxes whose lifetime is over or whose client is gone; those of living clients and those made to stay are kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only say what would be removed
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Remove broken sandboxes too, whose state may be worth a look
+    #[arg(long)]
+    broken: bool,
+}
+
+pub(crate) async fn execute(app: App, args: Args) -> Outcome {
+    let mut options = GcOptions::default();
+    (options.dry_run, options.broken) = (args.dry_run, args.broken);
+    let report = app.client()?.gc(options).await?;
+    app.printer.result(&report, |printer| show(printer, &report))?;
+    let failed = report.entries.iter().any(|entry| matches!(entry.action, GcAction::Failed(_)));
+    Ok(if failed { Code::FAILED } else { Code::OK })
+}
+
+fn show(printer: Printer, report: &GcReport) -> Result<(), Failure> {
+    if !report.entries.is_empty() {
+        let mut table = Table::new(["ID", "ACTION", "REASON"]);
+        for entry in &report.entries {
+            let action = match &entry.action {
+                GcAction::WouldRemove => "would remove".to_owned(),
+                GcAction::Removed => "removed".to_owned(),
+                GcAction::Failed(reason) => format!("failed: {reason}"),
+                _ => "unknown".to_owned(),
+            };
+            table.row([entry.sandbox.id.as_str(), &action, &entry.reason]);
+        }
+        printer.table(&table)?;
+    }
+    let others = match report.kept {
+        1 => "1 other sandbox is kept".to_owned(),
+        kept => format!("{kept} other sandboxes are kept"),
+    };
+    match report.entries.len() {
+        0 => printer.note(format_args!("nothing to remove; {others}")),
+        _ => printer.note(others),
+    }
+    Ok(())
+}

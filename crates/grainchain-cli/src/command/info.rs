@@ -1,0 +1,78 @@
+//! `grainchain info`: all about one sandbox.
+
+use std::time::SystemTime;
+
+use grainchain::{ErrorKind, ListFilter, SandboxInfo};
+
+use super::list::labels;
+use crate::app::App;
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{Printer, age, expiry, stamp};
+
+/// Shows status, times, limits and labels of a sandbox.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The sandbox; the beginning of its id is enough
+    id: String,
+}
+
+pub(crate) async fn execute(app: App, args: Args) -> Outcome {
+    let info = find(&app, &args.id).await?;
+    app.printer.result(&info, |printer| show(printer, &info))?;
+    Ok(Code::OK)
+}
+
+/// A sandbox that is too broken to connect to can still be looked at in the list.
+async fn find(app: &App, id: &str) -> Result<SandboxInfo, Failure> {
+    let error = match app.sandbox(id).await {
+        Ok(sandbox) => return Ok(sandbox.info().await?),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error.into()),
+        Err(error) => error,
+    };
+    let client = app.client()?;
+    let id = app.id(&client, id).await?;
+    let listed = client.list(ListFilter::default()).await?;
+    listed.into_iter().find(|info| info.id == id).ok_or(Failure::Error(error))
+}
+
+fn show(printer: Printer, info: &SandboxInfo) -> Result<(), Failure> {
+    let now = SystemTime::now();
+    let mut pairs = vec![
+        ("id", info.id.to_string()),
+        ("provider", info.provider.clone()),
+        ("status", info.status.to_string()),
+    ];
+    let mut add = |name, value: Option<String>| {
+        if let Some(value) = value {
+            pairs.push((name, value));
+        }
+    };
+    add("reason", info.reason.clone());
+    add("created", info.created_at.map(|at| format!("{} ({} ago)", stamp(at), age(Some(at), now))));
+    add(
+        "expires",
+        Some(match info.expires_at {
+            Some(at) => format!("{} ({})", stamp(at), expiry(Some(at), now)),
+            None => "never".to_owned(),
+        }),
+    );
+    add("image", info.image.clone());
+    add("template", info.template.clone());
+    add("directory", info.working_directory.clone());
+    add("memory", info.memory_limit.map(|limit| limit.to_string()));
+    add("processors", info.cpu_limit.map(|limit| limit.to_string()));
+    add(
+        "holder",
+        info.lease.as_ref().map(|lease| match lease.held {
+            Some(true) => format!("{} (alive)", lease.owner),
+            Some(false) => format!("{} (gone)", lease.owner),
+            None => lease.owner.clone(),
+        }),
+    );
+    add(
+        "stays",
+        Some(if info.keep_alive { "when its client is gone" } else { "while its client lives" }.to_owned()),
+    );
+    add("labels", (!info.metadata.is_empty()).then(|| labels(info)));
+    printer.pairs(pairs)
+}

@@ -1,1 +1,0 @@
-//! The grainchain command: sandboxes from a terminal

@@ -1,0 +1,69 @@
+//! A sign of life for work that takes longer than a moment, on a terminal.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grainchain::sandbox::TransferProgress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Printer;
+use super::text::visible;
+
+/// Work shorter than this needs no sign of life.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shows that something goes on; disappears when dropped.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    task: Option<tokio::task::JoinHandle<()>>,
+    bar: ProgressBar,
+    bytes: Arc<TransferProgress>,
+}
+
+impl Progress {
+    /// Begins to wait for `what`, in words such as `copying src`; shows nothing with `--json`, with `--quiet`, off a terminal and
+    /// in the first second.
+    pub(crate) fn begin(printer: Printer, what: &str) -> Self {
+        let bytes = Arc::<TransferProgress>::default();
+        let bar = ProgressBar::hidden();
+        let shown = !printer.json && !printer.quiet && std::io::stderr().is_terminal();
+        let task =
+            shown.then(|| tokio::spawn(show(bar.clone(), visible(what).into_owned(), Arc::clone(&bytes))));
+        Self { task, bar, bytes }
+    }
+
+    /// Where transfers count their bytes.
+    pub(crate) fn bytes(&self) -> &Arc<TransferProgress> {
+        &self.bytes
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+async fn show(bar: ProgressBar, what: String, bytes: Arc<TransferProgress>) {
+    tokio::time::sleep(PATIENCE).await;
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    let style = |template| {
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    };
+    bar.set_message(what);
+    bar.set_style(style("{spinner} {msg} {elapsed}"));
+    let mut counted = false;
+    loop {
+        if bytes.bytes() > 0 && !counted {
+            counted = true;
+            bar.set_style(style("{spinner} {msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}"));
+        }
+        bar.set_position(bytes.bytes());
+        bar.tick();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
