@@ -59,13 +59,15 @@ impl LocalConfig {
                         .option("root")
                 })?,
         };
-        std::path::absolute(&root)
-            .map_err(|error| Error::io(format_args!("resolve the root {}", root.display()), error).option("root"))
+        std::path::absolute(&root).map_err(|error| {
+            Error::io(format_args!("resolve the root {}", root.display()), error).option("root")
+        })
     }
 
     /// What every command sees before the sandbox's own variables.
     pub(crate) fn base_environment(&self, workspace: &Path, temporary: &Path) -> BTreeMap<String, String> {
-        let path = self.path.clone().or_else(|| environment("PATH")).unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        let path =
+            self.path.clone().or_else(|| environment("PATH")).unwrap_or_else(|| DEFAULT_PATH.to_owned());
         let own = [
             ("HOME", workspace.display().to_string()),
             ("LANG", "C.UTF-8".to_owned()),

@@ -18,7 +18,9 @@ const MOST: u32 = 1000;
 impl Fork for LocalSandbox {
     async fn fork(&self, count: u32) -> Result<Vec<Parts>> {
         if !(1..=MOST).contains(&count) {
-            return Err(Error::bad_request(format!("cannot make {count} copies")).hint(format!("ask for 1 to {MOST}")).option("count"));
+            return Err(Error::bad_request(format!("cannot make {count} copies"))
+                .hint(format!("ask for 1 to {MOST}"))
+                .option("count"));
         }
         let _changing = self.changing.lock().await;
         let provider = self.provider.upgrade().ok_or_else(|| Error::unexpected("the provider is gone"))?;

@@ -16,7 +16,8 @@ impl Lease {
     /// Takes a share of the lease. Any number of clients hold one at a time.
     pub(crate) fn take(path: &Path) -> Result<Self> {
         let fail = |error| Error::io(format_args!("take the lease {}", path.display()), error);
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
         flock(&file, FlockOperation::LockShared).map_err(|error| fail(error.into()))?;
         Ok(Self { _file: file })
     }

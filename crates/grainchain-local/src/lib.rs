@@ -1,3 +1,32 @@
-//! Grainchain provider for this machine: sandboxes in directories, without isolation
+#![doc = include_str!("../README.md")]
+#![cfg(target_os = "linux")]
 
-pub mod snapshot;
+mod config;
+mod fork;
+mod lease;
+mod lifecycle;
+mod ports;
+mod power;
+mod provider;
+mod sandbox;
+mod snapshot;
+mod snapshots;
+mod state;
+
+use std::sync::Arc;
+
+use grainchain_core::registry::{Entry, UriTarget};
+
+pub use config::LocalConfig;
+pub use provider::Local;
+
+/// The provider's name.
+pub const NAME: &str = "local";
+
+/// The provider in the table of a program.
+pub const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "directories and processes of this machine, without isolation",
+    target: UriTarget::Setting("root"),
+    build: |settings| Ok(Arc::new(Local::new(settings.parse::<LocalConfig>()?)?)),
+};

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use grainchain_core::facet::Power;
 use grainchain_core::{Parts, Result, SandboxStatus};
+use grainchain_guest::Stage;
 
 use crate::sandbox::LocalSandbox;
 
@@ -35,7 +36,7 @@ impl Power for LocalSandbox {
 
     async fn terminate(&self) -> Result<()> {
         let _changing = self.changing.lock().await;
-        self.guest.set_status(SandboxStatus::Stopped);
+        self.guest.set_stage(Stage::Stopped);
         self.guest.kill_all().await?;
         self.update(|state| state.status = SandboxStatus::Stopped).await?;
         Ok(())
@@ -48,7 +49,7 @@ impl Power for LocalSandbox {
             Self::expect(&state, SandboxStatus::Stopped, "resume it instead")?;
             self.update(|state| state.status = SandboxStatus::Running).await?;
         }
-        self.guest.set_status(SandboxStatus::Running);
+        self.guest.set_stage(Stage::Running);
         Ok(None)
     }
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::types::id::random_id;
 use grainchain_core::{
-    Capabilities, Capability, ConfigOption, CreateRequest, Error, Health, Language, ListFilter, Parts, Provider, ProviderInfo,
-    Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
+    Capabilities, Capability, ConfigOption, CreateRequest, Error, Health, Language, ListFilter, Parts,
+    Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
 };
 use grainchain_guest::kill_processes_of;
 
@@ -72,14 +72,16 @@ impl Shared {
         let draft = Folder(self.layout.limbo().join(random_id("new")));
         let made = (|| {
             for path in [&sandboxes, &draft.workspace(), &draft.temporary()] {
-                fs::create_dir_all(path)
-                    .map_err(|error| Error::io(format_args!("make the directory {}", path.display()), error))?;
+                fs::create_dir_all(path).map_err(|error| {
+                    Error::io(format_args!("make the directory {}", path.display()), error)
+                })?;
             }
             fill(&draft)?;
             draft.write(state)?;
             let folder = self.layout.folder(&state.id)?;
-            fs::rename(&draft.0, &folder.0)
-                .map_err(|error| Error::io(format_args!("put the sandbox in {}", folder.0.display()), error))?;
+            fs::rename(&draft.0, &folder.0).map_err(|error| {
+                Error::io(format_args!("put the sandbox in {}", folder.0.display()), error)
+            })?;
             Ok(folder)
         })();
         if made.is_err() && draft.0.exists() {
@@ -87,9 +89,10 @@ impl Shared {
             remove_tree(&draft.0).ok();
         }
         made.map_err(|error: Error| match error.kind() {
-            grainchain_core::ErrorKind::Denied => {
-                error.hint(format!("make {} writable, or set `root` in [providers.local]", self.layout.root().display()))
-            }
+            grainchain_core::ErrorKind::Denied => error.hint(format!(
+                "make {} writable, or set `root` in [providers.local]",
+                self.layout.root().display()
+            )),
             _ => error,
         })
     }
@@ -104,7 +107,8 @@ impl Shared {
         };
         let mut found = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| Error::io(format_args!("list {}", sandboxes.display()), error))?;
+            let entry =
+                entry.map_err(|error| Error::io(format_args!("list {}", sandboxes.display()), error))?;
             let id = SandboxId::new(entry.file_name().to_string_lossy());
             let folder = Folder(entry.path());
             let state = folder.read(&id);
@@ -153,11 +157,14 @@ impl Provider for Local {
                     .option("root")
             })?;
             let path = shared.config.base_environment(root, root).remove("PATH").unwrap_or_default();
-            let interpreters = [(Language::Python, "python3"), (Language::JavaScript, "node"), (Language::Bash, "bash")];
+            let interpreters =
+                [(Language::Python, "python3"), (Language::JavaScript, "node"), (Language::Bash, "bash")];
             let mut notes = vec!["commands are not isolated from this machine".to_owned()];
             for (language, program) in interpreters {
                 if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-                    notes.push(format!("no {program} in PATH: {language} code cannot be run until it is installed"));
+                    notes.push(format!(
+                        "no {program} in PATH: {language} code cannot be run until it is installed"
+                    ));
                 }
             }
             Ok(Health::new(Some(env!("CARGO_PKG_VERSION").to_owned()), notes))
@@ -236,7 +243,9 @@ impl Provider for Local {
                 }
                 Err(error) if error.kind() == grainchain_core::ErrorKind::NotFound => return Err(error),
                 // Its processes cannot be told from others any more; its folder can.
-                Err(error) => tracing::warn!(%error, "a broken sandbox is removed without looking for its processes"),
+                Err(error) => {
+                    tracing::warn!(%error, "a broken sandbox is removed without looking for its processes")
+                }
             }
             discard(&folder, Some(limbo))
         })
@@ -260,7 +269,8 @@ impl Provider for Local {
 pub(crate) fn new_state(owner: String, key: String) -> Result<State> {
     // The system's randomness backs the id too; the tag needs no more than to differ from others on this machine.
     let id = random_id("sb");
-    let tag = blake3::hash(id.as_bytes()).as_bytes()[..4].iter().fold(0, |tag, byte| tag << 8 | u32::from(*byte));
+    let tag =
+        blake3::hash(id.as_bytes()).as_bytes()[..4].iter().fold(0, |tag, byte| tag << 8 | u32::from(*byte));
     Ok(State::new(SandboxId::new(id), tag, owner, key))
 }
 
@@ -273,7 +283,8 @@ fn working_directory(config: &SandboxConfig) -> Result<PathBuf> {
         Some(rest) => rest.strip_prefix('/').unwrap_or(wanted),
         None => wanted,
     };
-    let stays_inside = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let stays_inside =
+        Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !stays_inside || relative.starts_with('~') {
         return Err(Error::bad_request(format!("`{wanted}` is not below the workspace"))
             .hint("local keeps every sandbox in a directory of its own: use a relative path without `..`")

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
-use grainchain_core::{Capability, Details, Error, Language, Parts, Result, SandboxId, SandboxStatus, blocking};
-use grainchain_guest::{Guest, GuestConfig};
+use grainchain_core::{
+    Capability, Details, Error, Language, Parts, Result, SandboxId, SandboxStatus, blocking,
+};
+use grainchain_guest::{Guest, GuestConfig, Stage};
 use tokio::task::AbortHandle;
 
 use crate::lease::Lease;
@@ -38,7 +40,7 @@ impl LocalSandbox {
             .working_directory(state.working_directory.clone())
             .environment(environment);
         let guest = Guest::new(config)?;
-        guest.set_status(state.status);
+        guest.set_stage(stage(state.status));
         Ok(Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             id: state.id.clone(),
@@ -56,12 +58,12 @@ impl LocalSandbox {
         let guest = Arc::new(self.guest.clone());
         let this = || Arc::clone(self);
         Parts::new(self.id.clone(), this(), Arc::<Guest>::clone(&guest))
-            .processes(Arc::<Guest>::clone(&guest))
-            .files(Arc::<Guest>::clone(&guest))
-            .archive(Arc::<Guest>::clone(&guest))
-            .watch(Arc::<Guest>::clone(&guest))
-            .code(Arc::<Guest>::clone(&guest))
-            .metrics(guest)
+            //.processes(Arc::<Guest>::clone(&guest))
+            //.files(Arc::<Guest>::clone(&guest))
+            //.archive(Arc::<Guest>::clone(&guest))
+            //.watch(Arc::<Guest>::clone(&guest))
+            //.code(Arc::<Guest>::clone(&guest))
+            //.metrics(guest)
             .snapshots(this())
             .power(this())
             .fork(this())
@@ -111,7 +113,8 @@ impl LocalSandbox {
             })
             .abort_handle()
         });
-        let before = std::mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer);
+        let before =
+            std::mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer);
         if let Some(before) = before {
             before.abort();
         }
@@ -120,9 +123,8 @@ impl LocalSandbox {
     /// Kills what runs and removes what it holds.
     pub(crate) async fn end(&self) -> Result<()> {
         let _changing = self.changing.lock().await;
-        self.guest.set_status(SandboxStatus::Stopped);
+        self.guest.set_stage(Stage::Closed);
         self.guest.kill_all().await?;
-        self.guest.close();
         let folder = self.folder.clone();
         let limbo = self.provider.upgrade().map(|provider| provider.layout.limbo());
         blocking::run(move || discard(&folder, limbo)).await?;
@@ -160,6 +162,15 @@ pub(crate) fn remove_tree(path: &std::path::Path) -> Result<()> {
     let root = grainchain_core::tree::Root::open(parent)?;
     root.remove_all(name)?;
     Ok(())
+}
+
+/// What a guest may do in a sandbox of this status.
+fn stage(status: SandboxStatus) -> Stage {
+    match status {
+        SandboxStatus::Paused => Stage::Frozen,
+        SandboxStatus::Stopped => Stage::Stopped,
+        _ => Stage::Running,
+    }
 }
 
 /// What `local` can do beyond the presence of its facets.

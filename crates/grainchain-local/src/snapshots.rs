@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use grainchain_core::facet::Snapshots;
 use grainchain_core::{
-    CreateSnapshot, Error, ErrorKind, Parts, Result, SandboxStatus, SnapshotId, SnapshotInfo, SnapshotKind, blocking,
+    CreateSnapshot, Error, ErrorKind, Parts, Result, SandboxStatus, SnapshotId, SnapshotInfo, SnapshotKind,
+    blocking,
 };
+use grainchain_guest::Stage;
 
 use crate::sandbox::LocalSandbox;
 use crate::snapshot::{
@@ -58,7 +60,9 @@ impl Snapshots for LocalSandbox {
             }
         })
         .await?;
-        self.guest.thaw_if_frozen();
+        if self.guest.stage() == Stage::Frozen {
+            self.guest.set_stage(Stage::Running);
+        }
         Ok(None)
     }
 
@@ -132,13 +136,18 @@ impl LocalSandbox {
 }
 
 fn info(record: SnapshotRecord) -> SnapshotInfo {
-    let mut info = SnapshotInfo::new(SnapshotId::new(record.id.as_str()), SnapshotKind::Filesystem, record.created);
+    let mut info =
+        SnapshotInfo::new(SnapshotId::new(record.id.as_str()), SnapshotKind::Filesystem, record.created);
     info.name = record.name;
     info.parent = record.parent.map(|parent| SnapshotId::new(parent.as_str()));
     info.size_bytes = Some(record.size_bytes);
     info.metadata = record.metadata;
-    let changing = record.changing.iter().map(|path| format!("{} kept changing while it was read", path.display()));
-    let mounts = record.mounts.iter().map(|path| format!("{} is a mounted file system: kept as an empty directory", path.display()));
+    let changing =
+        record.changing.iter().map(|path| format!("{} kept changing while it was read", path.display()));
+    let mounts = record
+        .mounts
+        .iter()
+        .map(|path| format!("{} is a mounted file system: kept as an empty directory", path.display()));
     info.notes = changing.chain(mounts).collect();
     info
 }
@@ -147,13 +156,21 @@ impl From<snapshot::Error> for Error {
     fn from(error: snapshot::Error) -> Self {
         let text = error.to_string();
         match error.problem() {
-            Problem::NoSuchSnapshot => Self::not_found(text).hint("list the snapshots to see which there are"),
-            Problem::Damaged(_) => Self::new(ErrorKind::Unexpected, text).hint("delete the snapshot and take a new one").source(error),
+            Problem::NoSuchSnapshot => {
+                Self::not_found(text).hint("list the snapshots to see which there are")
+            }
+            Problem::Damaged(_) => Self::new(ErrorKind::Unexpected, text)
+                .hint("delete the snapshot and take a new one")
+                .source(error),
             Problem::Refused(_) => Self::new(ErrorKind::Conflict, text).source(error),
             Problem::Io(io) => {
                 let kind = Self::io("", std::io::Error::from(io.kind())).kind();
                 let mapped = Self::new(kind, text).source(error);
-                if kind == ErrorKind::Exhausted { mapped.hint("free space on the disk that holds the sandbox") } else { mapped }
+                if kind == ErrorKind::Exhausted {
+                    mapped.hint("free space on the disk that holds the sandbox")
+                } else {
+                    mapped
+                }
             }
         }
     }

@@ -48,7 +48,9 @@ impl Layout {
     pub(crate) fn folder(&self, id: &SandboxId) -> Result<Folder> {
         let mut components = Path::new(id.as_str()).components();
         match (components.next(), components.next()) {
-            (Some(Component::Normal(name)), None) if name == id.as_str() => Ok(Folder(self.sandboxes().join(name))),
+            (Some(Component::Normal(name)), None) if name == id.as_str() => {
+                Ok(Folder(self.sandboxes().join(name)))
+            }
             _ => Err(missing(id)),
         }
     }
@@ -56,7 +58,8 @@ impl Layout {
 
 /// The error for a sandbox that is not there.
 pub(crate) fn missing(id: &SandboxId) -> Error {
-    Error::not_found(format!("there is no sandbox `{}`", id.as_str().escape_debug())).hint("list the sandboxes to see which there are")
+    Error::not_found(format!("there is no sandbox `{}`", id.as_str().escape_debug()))
+        .hint("list the sandboxes to see which there are")
 }
 
 /// The folder of one sandbox.
@@ -89,12 +92,17 @@ impl Folder {
         let path = self.0.join(STATE_FILE);
         let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.0.exists() => return Err(missing(id)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.0.exists() => {
+                return Err(missing(id));
+            }
             Err(error) => return Err(broken(&path, error)),
         };
         let state: State = serde_json::from_slice(&text).map_err(|error| broken(&path, error))?;
         if state.version != VERSION {
-            return Err(broken(&path, format_args!("version {} is not one this program knows", state.version)));
+            return Err(broken(
+                &path,
+                format_args!("version {} is not one this program knows", state.version),
+            ));
         }
         if state.id != *id {
             return Err(broken(&path, format_args!("it belongs to {}", state.id)));

@@ -178,6 +178,12 @@ impl Handle {
         send_signal(&self.shared.pidfd, signal)
     }
 
+    /// Sends a signal to the whole group that it was started in, also after it has been reaped; the kernel lets
+    /// no member fork away meanwhile. Needs Linux 6.9.
+    pub(super) fn signal_group(&self, signal: i32) -> io::Result<()> {
+        send_signal_with(&self.shared.pidfd, signal, libc::PIDFD_SIGNAL_PROCESS_GROUP as u32)
+    }
+
     /// Names it as the head of a command, for [`tree`](super::tree).
     pub(crate) fn leader(&self, command: CommandNumber) -> super::scan::Leader {
         super::scan::Leader { command, process: self.clone() }
@@ -213,11 +219,16 @@ pub(super) fn ticks_now() -> u64 {
     now.tv_sec as u64 * 100 + now.tv_nsec as u64 / 10_000_000
 }
 
-#[expect(unsafe_code, reason = "rustix knows no real-time signals here")]
 pub(super) fn send_signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    send_signal_with(pidfd, signal, 0)
+}
+
+#[expect(unsafe_code, reason = "rustix knows no real-time signals here")]
+fn send_signal_with(pidfd: &OwnedFd, signal: i32, flags: u32) -> io::Result<()> {
     let info: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: a valid descriptor and a null siginfo, which the kernel fills as for kill(2).
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

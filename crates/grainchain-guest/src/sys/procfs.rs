@@ -84,12 +84,16 @@ impl Proc {
         // Small, so that little time passes between a name and the look at its process.
         let mut buffer = Vec::with_capacity(1024);
         let mut entries = RawDir::new(&list, buffer.spare_capacity_mut());
+        let mut batch = Vec::with_capacity(64);
         while let Some(entry) = entries.next() {
-            let entry = entry?;
-            if let Some(pid) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
-                visit(self, pid);
+            batch.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
+            if entries.is_buffer_empty() {
+                // Backwards: behind a process that forks and ends at once lies a row of its dead ancestors, and
+                // it would be gone by the time one had looked at those.
+                batch.drain(..).rev().for_each(|pid| visit(self, pid));
             }
         }
+        batch.into_iter().rev().for_each(|pid| visit(self, pid));
         Ok(())
     }
 

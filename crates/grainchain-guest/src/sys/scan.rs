@@ -38,7 +38,7 @@ impl Selector {
         mark.sandbox == self.sandbox && self.wants_command(mark.command)
     }
 
-    fn wants_command(&self, command: CommandNumber) -> bool {
+    pub(super) fn wants_command(&self, command: CommandNumber) -> bool {
         match &self.scope {
             Scope::All => true,
             Scope::Command(wanted) => *wanted == command,

@@ -55,6 +55,11 @@ pub(crate) fn kill_tree(selector: &Selector, within: Duration) -> Result<usize, 
     // Whoever is half started is found from here on.
     drop(launch::hold());
 
+    for leader in selector.leaders.iter().filter(|leader| selector.wants_command(leader.command)) {
+        // At one stroke for whatever stayed in the group, which is most; an older kernel refuses, and then the
+        // looks below have to be fast enough.
+        let _looked_for_below = leader.process.signal_group(libc::SIGSTOP);
+    }
     let mut known = HashSet::new();
     let mut snapshot = loop {
         let snapshot = scan_and_stop(&mut proc, selector)?;
