@@ -52,6 +52,16 @@ fn without_knowledge_about_writers_everything_is_read_again() {
 }
 
 #[test]
+fn a_file_changed_after_the_look_at_the_processes_is_read_again_next_time() {
+    let bench = Bench::new();
+    let seen_before = quiet();
+    bench.write("file", "x");
+    bench.store.create(&bench.work, CreateOptions::default().writers(seen_before)).unwrap();
+    forget_objects(&bench);
+    assert_eq!(bench.create().added_bytes, 1);
+}
+
+#[test]
 fn a_file_written_just_before_the_snapshot_is_compared_by_content_next_time() {
     let bench = Bench::new();
     // Many attempts, because the race needs both writes to fall into one tick of the kernel's clock.
