@@ -181,7 +181,7 @@ impl Handle {
     /// Sends a signal to the whole group that it was started in, also after it has been reaped; the kernel lets
     /// no member fork away meanwhile. Needs Linux 6.9.
     pub(super) fn signal_group(&self, signal: i32) -> io::Result<()> {
-        send_signal_with(&self.shared.pidfd, signal, libc::PIDFD_SIGNAL_PROCESS_GROUP as u32)
+        send_signal_with(&self.shared.pidfd, signal, libc::PIDFD_SIGNAL_PROCESS_GROUP)
     }
 
     /// Names it as the head of a command, for [`tree`](super::tree).
