@@ -1,1 +1,21 @@
-//! The conformance suite that every Grainchain provider passes
+#![doc = include_str!("../README.md")]
+
+#[macro_use]
+mod check;
+
+mod case;
+mod cases;
+mod context;
+mod poll;
+mod run;
+mod setup;
+mod suite;
+
+pub use case::{Case, Tag, Tool};
+pub use cases::{case, cases};
+pub use check::{Failure, Outcome, fails};
+pub use context::Context;
+pub use poll::until;
+pub use run::{Standing, Verdict, run_case, standing};
+pub use setup::Setup;
+pub use suite::{run, trials};
