@@ -11,6 +11,7 @@ use grainchain_core::tree::Root;
 use grainchain_core::{Error, ErrorKind, Result};
 
 use crate::ending::{self, Leaders};
+use crate::processes::Table;
 use crate::sys::scan::{Depth, Selector};
 use crate::sys::tag::{CommandNumber, Mark, SandboxTag};
 use crate::sys::tree;
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     /// The configured environment as starting a program wants it.
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) leaders: Arc<Leaders>,
+    pub(crate) processes: Arc<Table>,
     /// Set once a command could be marked by its environment only.
     pub(crate) weakly_marked: AtomicBool,
     next_command: AtomicU32,
@@ -112,6 +114,7 @@ impl Guest {
             tag,
             environment,
             leaders: Arc::default(),
+            processes: Arc::default(),
             weakly_marked: AtomicBool::new(false),
             next_command: AtomicU32::new(first),
             stage: RwLock::new(Stage::Running),

@@ -6,6 +6,7 @@ mod drainer;
 mod ending;
 mod exec;
 mod guest;
+mod processes;
 mod start;
 mod stdin;
 mod sys;
