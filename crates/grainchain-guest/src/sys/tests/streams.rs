@@ -80,6 +80,8 @@ fn what_is_there_is_drained_although_a_background_child_keeps_the_pipe_open() {
         assert_eq!(reader.drain_now(&mut bytes, 100).unwrap(), Drained { bytes: 2, ended: false });
         assert_eq!(bytes, "123456");
     });
+    // Only what is called by its token is cleared away.
+    token.await_alive(1);
 }
 
 #[test]
