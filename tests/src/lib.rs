@@ -1,1 +1,1 @@
-//! Conformance and umbrella tests of Grainchain
+//! Conformance and umbrella tests of Grainchain; nothing to use.

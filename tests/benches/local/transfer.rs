@@ -1,0 +1,129 @@
+//! Files and folders in and out, beside a plain copy and `tar` piped to `tar`.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use grainchain::{Client, Content, Error, Result, SandboxConfig};
+
+use crate::report::{Report, Runs};
+
+fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    move |error| Error::io(what, error)
+}
+
+/// Bytes that no file system can store as holes or compress.
+pub(crate) fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let next = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    next.flatten().take(count).collect()
+}
+
+/// Runs a command of the reference; everything written before is on the disk when it begins.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Duration> {
+    settle();
+    let begun = Instant::now();
+    let status = Command::new(program).args(arguments).status().map_err(failed("run the reference"))?;
+    if !status.success() {
+        return Err(Error::unexpected(format!("{program} failed: {status}")));
+    }
+    Ok(begun.elapsed())
+}
+
+/// Lets the disk finish what came before, so that nobody pays for the other's writing.
+pub(crate) fn settle() {
+    // `sync` cannot fail in a way that matters to a measurement.
+    Command::new("sync").status().ok();
+}
+
+pub(crate) async fn one_file(client: &Client, folder: &Path, report: &mut Report) -> Result<()> {
+    let sandbox = client.create(SandboxConfig::default()).await?;
+    let (source, copy) = (folder.join("big"), folder.join("copy"));
+    let block = noise(7, 1 << 20);
+    let mut file = File::create(&source).map_err(failed("make a file"))?;
+    for _ in 0..1024 {
+        file.write_all(&block).map_err(failed("write"))?;
+    }
+    drop(file);
+    let (mut copied, mut up, mut streamed, mut down) =
+        (Runs::default(), Runs::default(), Runs::default(), Runs::default());
+    for _ in 0..5 {
+        settle();
+        let begun = Instant::now();
+        fs::copy(&source, &copy).map_err(failed("copy"))?;
+        copied.add(begun.elapsed());
+        fs::remove_file(&copy).map_err(failed("remove"))?;
+
+        settle();
+        let begun = Instant::now();
+        sandbox.upload_file("big", Content::open(&source).await?).await?;
+        up.add(begun.elapsed());
+
+        settle();
+        let begun = Instant::now();
+        sandbox.download_to("big", &copy).await?;
+        down.add(begun.elapsed());
+        fs::remove_file(&copy).map_err(failed("remove"))?;
+        sandbox.remove("big").await?;
+
+        settle();
+        let begun = Instant::now();
+        let stream = Content::open(&source).await?.into_stream();
+        sandbox.upload_file("big", Content::from_stream(stream, Some(1 << 30))).await?;
+        streamed.add(begun.elapsed());
+        sandbox.remove("big").await?;
+    }
+    report.throughput("upload 1 GiB from a file", &up, &copied, 0.8, ">= 80 % of a plain copy");
+    report.throughput("download 1 GiB to a file", &down, &copied, 0.8, ">= 80 % of a plain copy");
+    report.throughput("upload 1 GiB from a stream", &streamed, &copied, 0.8, ">= 80 % of a plain copy");
+    fs::remove_file(&source).map_err(failed("remove"))?;
+    sandbox.close().await
+}
+
+/// Makes `count` files of `size` bytes in folders of a hundred.
+pub(crate) fn tree(root: &Path, count: u64, size: usize) -> Result<()> {
+    for number in 0..count {
+        let folder = root.join(format!("d{:03}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&folder).map_err(failed("make a folder"))?;
+        }
+        fs::write(folder.join(format!("f{number:05}")), noise(number, size)).map_err(failed("write"))?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn folder(client: &Client, folder: &Path, report: &mut Report) -> Result<()> {
+    let sandbox = client.create(SandboxConfig::default()).await?;
+    let source = folder.join("small");
+    tree(&source, 10_000, 2048)?;
+    let (mut ours, mut reference, mut down) = (Runs::default(), Runs::default(), Runs::default());
+    for round in 0..7 {
+        let target = folder.join(format!("tar{round}"));
+        fs::create_dir(&target).map_err(failed("make a folder"))?;
+        let script = format!("tar -C {} -cf - . | tar -C {} -xf -", source.display(), target.display());
+        reference.add(run("sh", &["-c", &script])?);
+        fs::remove_dir_all(&target).map_err(failed("remove"))?;
+
+        settle();
+        let begun = Instant::now();
+        sandbox.upload_dir(&source, format!("up{round}")).await?;
+        ours.add(begun.elapsed());
+
+        settle();
+        let begun = Instant::now();
+        sandbox.download_dir(format!("up{round}"), &target).await?;
+        down.add(begun.elapsed());
+        fs::remove_dir_all(&target).map_err(failed("remove"))?;
+        sandbox.remove(grainchain::Remove::new(format!("up{round}")).recursive()).await?;
+    }
+    report.ratio("10,000 small files up (folder)", &ours, &reference, 1.2, "<= 1.2x of tar piped to tar");
+    report.ratio("10,000 small files down (folder)", &down, &reference, 1.2, "<= 1.2x of tar piped to tar");
+    sandbox.close().await
+}
