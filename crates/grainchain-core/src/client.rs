@@ -15,7 +15,7 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::facet::{SnapshotCatalog, Templates, Volumes};
 use crate::layer::{Correctness, Layer, fold};
 use crate::operation::Operation;
-use crate::provider::{CreateRequest, Health, Parts, Provider, ProviderInfo};
+use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo};
 use crate::sandbox::Sandbox;
 use crate::types::id::{SandboxId, random_id};
 use crate::types::info::{ListFilter, SandboxInfo};
@@ -174,6 +174,10 @@ impl Client {
     /// `NotFound` when there is none.
     pub async fn remove(&self, id: &SandboxId) -> Result<()> {
         self.run(Operation::RemoveSandbox, Some(id), self.provider.remove(id)).await
+    }
+
+    async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {
+        self.run(Operation::Sweep, None, self.provider.sweep(dry_run)).await
     }
 
     /// The provider's prepared machines.

@@ -387,8 +387,14 @@ impl fmt::Display for Error {
         }
         if f.alternate() {
             let mut source = inner.source.as_ref().map(|source| &**source as &dyn StdError);
+            let mut said = inner.message.clone();
             while let Some(error) = source {
-                write!(f, ": {error}")?;
+                let text = error.to_string();
+                // What wraps another error often repeats its words.
+                if !said.contains(&text) {
+                    write!(f, ": {text}")?;
+                    said = text;
+                }
                 source = error.source();
             }
         }

@@ -57,6 +57,8 @@ operations! {
     List = "list", Query;
     /// Removes a sandbox without connecting.
     RemoveSandbox = "remove sandbox", End;
+    /// Removes what interrupted operations left.
+    Sweep = "sweep", End;
     /// Asks the provider whether it can work.
     Check = "check", Query;
     /// Status, times, image and limits.

@@ -37,6 +37,9 @@ pub trait Provider: Debug + Send + Sync + 'static {
     /// Ends a sandbox that need not be in a state to connect to. `NotFound` when there is none.
     async fn remove(&self, id: &SandboxId) -> Result<()>;
 
+    /// Removes what interrupted operations left and belongs to no sandbox, and names it; with `DryRun::Yes` only names it.
+    async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>>;
+
     /// Prepared machines, where there are such.
     fn templates(&self) -> Option<Arc<dyn Templates>>;
 
@@ -45,6 +48,16 @@ pub trait Provider: Debug + Send + Sync + 'static {
 
     /// Volumes, where there are such.
     fn volumes(&self) -> Option<Arc<dyn Volumes>>;
+}
+
+/// Whether something is done or only named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DryRun {
+    /// It is done.
+    #[default]
+    No,
+    /// It is only named.
+    Yes,
 }
 
 /// What a provider is called and what it can do at best.

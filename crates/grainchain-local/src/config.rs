@@ -73,9 +73,10 @@ impl LocalConfig {
             ("LANG", "C.UTF-8".to_owned()),
             ("PATH", path),
             ("TMPDIR", temporary.display().to_string()),
-            ("USER", environment("USER").unwrap_or_else(|| rustix::process::geteuid().as_raw().to_string())),
         ];
-        let inherited = self.inherit.iter().filter_map(|name| Some((name.clone(), environment(name)?)));
+        let inherited = ["USER".to_owned()];
+        let inherited =
+            inherited.iter().chain(&self.inherit).filter_map(|name| Some((name.clone(), environment(name)?)));
         own.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(inherited).collect()
     }
 }

@@ -37,19 +37,19 @@ impl Fork for LocalSandbox {
             let mut made = Vec::new();
             let copied = (0..count).try_for_each(|_| {
                 let state = copy_of(&origin)?;
-                let folder = makers.make(&state, |draft| {
+                let (folder, lease) = makers.make(&state, |draft| {
                     let report = store.export(&base.id, &draft.workspace())?;
                     for (path, reason) in &report.not_restored {
                         tracing::warn!(path = %path.display(), reason, "not copied as it was");
                     }
                     Ok(())
                 })?;
-                made.push((folder, state));
+                made.push((folder, lease, state));
                 Ok::<_, Error>(())
             });
             store.delete(&base.id)?;
             if let Err(error) = copied {
-                for (folder, _) in made {
+                for (folder, ..) in made {
                     crate::sandbox::discard(&folder, Some(makers.layout.limbo()))?;
                 }
                 return Err(error);
@@ -57,7 +57,9 @@ impl Fork for LocalSandbox {
             Ok(made)
         })
         .await?;
-        made.into_iter().map(|(folder, state)| Ok(provider.hold(folder, &state)?.parts())).collect()
+        made.into_iter()
+            .map(|(folder, lease, state)| Ok(provider.hold(folder, lease, &state)?.parts()))
+            .collect()
     }
 }
 

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::types::id::random_id;
 use grainchain_core::{
-    Capabilities, Capability, ConfigOption, CreateRequest, Error, Health, Language, ListFilter, Parts,
-    Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
+    Capabilities, Capability, ConfigOption, CreateRequest, DryRun, Error, Health, Language, ListFilter,
+    Parts, Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
 };
 use grainchain_guest::kill_processes_of;
 
 use crate::NAME;
 use crate::config::LocalConfig;
+use crate::lease::{self, Lease};
 use crate::sandbox::{LocalSandbox, details, discard, remove_tree};
 use crate::state::{Folder, Layout, State, broken_info, missing};
 
@@ -57,8 +58,13 @@ impl Shared {
     }
 
     /// Opens the sandbox in `folder` for all handles of this program.
-    pub(crate) fn hold(self: &Arc<Self>, folder: Folder, state: &State) -> Result<Arc<LocalSandbox>> {
-        let sandbox = LocalSandbox::open(self, folder, state)?;
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        folder: Folder,
+        lease: Lease,
+        state: &State,
+    ) -> Result<Arc<LocalSandbox>> {
+        let sandbox = LocalSandbox::open(self, folder, lease, state)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let sandbox = Arc::clone(held.entry(state.id.clone()).or_insert(sandbox));
         drop(held);
@@ -67,7 +73,11 @@ impl Shared {
     }
 
     /// Makes a sandbox's folder, filled by `fill` before anybody can see it.
-    pub(crate) fn make(&self, state: &State, fill: impl FnOnce(&Folder) -> Result<()>) -> Result<Folder> {
+    pub(crate) fn make(
+        &self,
+        state: &State,
+        fill: impl FnOnce(&Folder) -> Result<()>,
+    ) -> Result<(Folder, Lease)> {
         let sandboxes = self.layout.sandboxes();
         let draft = Folder(self.layout.limbo().join(random_id("new")));
         let made = (|| {
@@ -76,13 +86,15 @@ impl Shared {
                     Error::io(format_args!("make the directory {}", path.display()), error)
                 })?;
             }
+            // Held from before it can be seen, so that no gc takes it for left behind.
+            let lease = Lease::take(&draft.lease())?;
             fill(&draft)?;
             draft.write(state)?;
             let folder = self.layout.folder(&state.id)?;
             fs::rename(&draft.0, &folder.0).map_err(|error| {
                 Error::io(format_args!("put the sandbox in {}", folder.0.display()), error)
             })?;
-            Ok(folder)
+            Ok((folder, lease))
         })();
         if made.is_err() && draft.0.exists() {
             // The error that matters is the one above; what stays in limbo is no sandbox and goes with the next gc.
@@ -182,16 +194,16 @@ impl Provider for Local {
             state.working_directory = working_directory;
             state.environment = request.config.environment_vars;
             state.metadata = request.config.metadata;
-            let folder = shared.make(&state, |draft| {
+            let (folder, lease) = shared.make(&state, |draft| {
                 let start = draft.workspace().join(&state.working_directory);
                 fs::create_dir_all(&start)
                     .map_err(|error| Error::io(format_args!("make the directory {}", start.display()), error))
             })?;
-            Ok((shared, folder, state))
+            Ok((shared, folder, lease, state))
         })
         .await?;
-        let (shared, folder, state) = sandbox;
-        Ok(shared.hold(folder, &state)?.parts())
+        let (shared, folder, lease, state) = sandbox;
+        Ok(shared.hold(folder, lease, &state)?.parts())
     }
 
     async fn connect(&self, id: &SandboxId) -> Result<Parts> {
@@ -206,7 +218,8 @@ impl Provider for Local {
         if state.is_over() {
             return Err(missing(id).hint("its lifetime is over; gc removes what it left"));
         }
-        let sandbox = self.shared.hold(folder, &state)?;
+        let lease = Lease::take(&folder.lease())?;
+        let sandbox = self.shared.hold(folder, lease, &state)?;
         sandbox.recover().await?;
         Ok(sandbox.parts())
     }
@@ -252,6 +265,11 @@ impl Provider for Local {
         .await
     }
 
+    async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {
+        let limbo = self.shared.layout.limbo();
+        blocking::run(move || sweep(&limbo, dry_run)).await
+    }
+
     fn templates(&self) -> Option<Arc<dyn Templates>> {
         None
     }
@@ -263,6 +281,29 @@ impl Provider for Local {
     fn volumes(&self) -> Option<Arc<dyn Volumes>> {
         None
     }
+}
+
+/// Removes the half sandboxes that killed programs left.
+fn sweep(limbo: &Path, dry_run: DryRun) -> Result<Vec<String>> {
+    let fail = |error| Error::io(format_args!("list {}", limbo.display()), error);
+    let entries = match fs::read_dir(limbo) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fail(error)),
+    };
+    let mut swept = Vec::new();
+    for entry in entries {
+        let draft = Folder(entry.map_err(fail)?.path());
+        // One that is being made is held; one that is being removed may be removed by two at once.
+        if lease::is_held(&draft.lease()) != Some(false) {
+            continue;
+        }
+        if dry_run == DryRun::No {
+            remove_tree(&draft.0)?;
+        }
+        swept.push(draft.0.display().to_string());
+    }
+    Ok(swept)
 }
 
 /// The state of a sandbox that is about to be made.

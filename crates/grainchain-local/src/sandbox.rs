@@ -30,9 +30,13 @@ pub(crate) struct LocalSandbox {
 }
 
 impl LocalSandbox {
-    /// Opens the sandbox in `folder` and takes a share of its lease.
-    pub(crate) fn open(provider: &Arc<Shared>, folder: Folder, state: &State) -> Result<Arc<Self>> {
-        let lease = Lease::take(&folder.lease())?;
+    /// Opens the sandbox in `folder`, of whose lease the caller took a share.
+    pub(crate) fn open(
+        provider: &Arc<Shared>,
+        folder: Folder,
+        lease: Lease,
+        state: &State,
+    ) -> Result<Arc<Self>> {
         let workspace = folder.workspace();
         let mut environment = provider.config.base_environment(&workspace, &folder.temporary());
         environment.extend(state.environment.clone());

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use grainchain::facet::{Exec, Lifecycle, SnapshotCatalog, Templates, Volumes};
 use grainchain::layer::{ConcurrencyLimit, RateLimit, Retry, Trace};
 use grainchain::{
-    Capabilities, Capability, Capture, Client, CreateRequest, Details, Error, ExitStatus, Health, ListFilter,
-    Output, Parts, ProcessEvent, Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo,
-    SandboxStatus,
+    Capabilities, Capability, Capture, Client, CreateRequest, Details, DryRun, Error, ExitStatus, Health,
+    ListFilter, Output, Parts, ProcessEvent, Provider, ProviderInfo, Result, SandboxConfig, SandboxId,
+    SandboxInfo, SandboxStatus,
 };
 
 use crate::report::{Report, Runs, time};
@@ -100,6 +100,10 @@ impl Provider for Instantly {
 
     async fn remove(&self, _id: &SandboxId) -> Result<()> {
         Ok(())
+    }
+
+    async fn sweep(&self, _dry_run: DryRun) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn templates(&self) -> Option<Arc<dyn Templates>> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::error::Result;
+use crate::provider::DryRun;
 use crate::types::info::{ListFilter, SandboxInfo, SandboxStatus};
 
 /// What to clean up.
@@ -67,6 +68,8 @@ pub struct GcReport {
     pub entries: Vec<GcEntry>,
     /// How many others there are.
     pub kept: usize,
+    /// What interrupted operations had left that belongs to no sandbox: removed, or only named in a dry run.
+    pub swept: Vec<String>,
 }
 
 impl Client {
@@ -93,6 +96,8 @@ impl Client {
             };
             report.entries.push(GcEntry { sandbox, reason, action });
         }
+        let dry_run = if options.dry_run { DryRun::Yes } else { DryRun::No };
+        report.swept = self.sweep(dry_run).await?;
         Ok(report)
     }
 }
