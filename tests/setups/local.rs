@@ -1,0 +1,46 @@
+//! Sandboxes on this machine.
+
+use std::sync::Arc;
+
+use grainchain_core::{Client, Error, Result};
+use grainchain_local::{Local, LocalConfig};
+use grainchain_testkit::{Case, Setup, Tool};
+
+/// The provider `local` in a folder of its own, with the interpreters that this machine has.
+pub(crate) fn setup() -> Setup {
+    let tools = [Tool::Python, Tool::Node, Tool::Bash].into_iter().filter(|tool| installed(tool.as_str()));
+    Setup::new("local", client).offers(tools).probe(|mark| async move { processes(&mark) })
+}
+
+async fn client() -> Result<Client> {
+    let root = tempfile::tempdir().map_err(|error| Error::io("make a folder for sandboxes", error))?;
+    // The folder stays until the machine clears it: the client lives as long as the program.
+    Ok(Client::from_arc(Arc::new(Local::new(LocalConfig::at(root.keep()))?)))
+}
+
+fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// How many processes of this machine carry `mark` in their environment.
+fn processes(mark: &str) -> Result<usize> {
+    let entries = std::fs::read_dir("/proc").map_err(|error| Error::io("list processes", error))?;
+    let wanted = format!("GRAINCHAIN_TESTKIT={mark}");
+    let own = std::process::id().to_string();
+    let marked = entries.filter_map(std::result::Result::ok).filter(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name != own && name.bytes().all(|byte| byte.is_ascii_digit()))
+            && std::fs::read(entry.path().join("environ")).is_ok_and(|environment| {
+                environment.split(|byte| *byte == 0).any(|line| line == wanted.as_bytes())
+            })
+    });
+    Ok(marked.count())
+}
+
+/// What only this provider can be asked.
+pub(crate) fn cases() -> Vec<Case> {
+    Vec::new()
+}

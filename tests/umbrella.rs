@@ -1,0 +1,1 @@
+//! The umbrella crate as its users meet it.
