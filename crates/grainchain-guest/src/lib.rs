@@ -10,5 +10,7 @@ mod processes;
 mod start;
 mod stdin;
 mod sys;
+#[cfg(test)]
+mod testing;
 
 pub use guest::{Guest, GuestConfig, Stage, kill_processes_of};

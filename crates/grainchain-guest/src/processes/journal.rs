@@ -135,6 +135,11 @@ impl Journal {
         !self.waiting
     }
 
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.cost
+    }
+
     /// A buffer to read into, if possible one that was used before.
     pub(super) fn buffer(&mut self) -> BytesMut {
         while let Some(bytes) = self.spent.pop_back() {
