@@ -138,7 +138,8 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     result.await.map_err(|_| Error::unexpected("a thread of the guest has failed"))
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
+/// Whether a thread could be started for `work`; otherwise it was dropped.
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
     thread::Builder::new().name("grainchain-end".into()).stack_size(256 * 1024).spawn(work).is_ok()
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use grainchain_core::tree::Root;
 use grainchain_core::{Error, ErrorKind, Result};
 
+use crate::code::Contexts;
 use crate::ending::{self, Leaders};
 use crate::processes::Table;
 use crate::sys::scan::{Depth, Selector};
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     /// The configured environment as starting a program wants it.
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) leaders: Arc<Leaders>,
+    pub(crate) contexts: Contexts,
     pub(crate) processes: Arc<Table>,
     /// Set once a command could be marked by its environment only.
     pub(crate) weakly_marked: AtomicBool,
@@ -114,6 +116,7 @@ impl Guest {
             tag,
             environment,
             leaders: Arc::default(),
+            contexts: Contexts::default(),
             processes: Arc::default(),
             weakly_marked: AtomicBool::new(false),
             next_command: AtomicU32::new(first),
@@ -194,7 +197,11 @@ impl Guest {
     /// Dropping the future does not stop the killing.
     pub async fn kill_all(&self) -> Result<usize> {
         let guest = self.clone();
-        ending::on_thread(move || ending::kill_everything(|depth| guest.everything(depth), PATIENCE)).await?
+        let killed =
+            ending::on_thread(move || ending::kill_everything(|depth| guest.everything(depth), PATIENCE))
+                .await?;
+        self.shared.contexts.reap();
+        killed
     }
 
     fn everything(&self, depth: Depth) -> Selector {

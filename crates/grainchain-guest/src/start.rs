@@ -96,27 +96,34 @@ impl Guest {
 
         let [stdin, stdout, stderr] = &streams.stdio;
         let stdio: [BorrowedFd<'_>; 3] = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-        let mark = self.shared.next_mark();
         let mut spawn = Spawn::new(program, &arguments, &environment, stdio);
         spawn.working_directory = Some(directory.as_ref().unwrap_or(&self.shared.root).as_fd());
         spawn.controlling_terminal = command.pty.is_some();
-        spawn.mark = Some(mark);
 
-        let running = self.running()?;
         let (started_at, begun) = (SystemTime::now(), Instant::now());
-        let child = spawn.start().map_err(|error| refused(error, &command, &environment))?;
-        if child.marking() == Marking::VariableOnly {
-            self.shared.weakly_marked.store(true, Ordering::Relaxed);
-        }
-        let leaders = Arc::clone(&self.shared.leaders);
-        let tree = Tree::new(mark, child.handle(), self.shared.depth(), leaders);
-        drop(running);
+        let (child, tree) = self.launch(spawn)?.map_err(|error| refused(error, &command, &environment))?;
         let Streams { stdio: _, stdout, stderr, input, terminal } = streams;
         Ok(Started { child, tree, stdout, stderr, input, terminal, started_at, begun })
     }
 
+    /// Starts what is prepared, under a mark of its own by which the guest finds it again; refuses while nothing may be
+    /// started.
+    pub(crate) fn launch(&self, mut spawn: Spawn<'_>) -> Result<Result<(Child, Tree), SpawnError>> {
+        let mark = self.shared.next_mark();
+        spawn.mark = Some(mark);
+        let _running = self.running()?;
+        Ok(spawn.start().map(|child| {
+            if child.marking() == Marking::VariableOnly {
+                self.shared.weakly_marked.store(true, Ordering::Relaxed);
+            }
+            let leaders = Arc::clone(&self.shared.leaders);
+            let tree = Tree::new(mark, child.handle(), self.shared.depth(), leaders);
+            (child, tree)
+        }))
+    }
+
     /// Where it starts; none for the root itself.
-    fn directory(&self, wanted: Option<&str>) -> Result<Option<Root>> {
+    pub(crate) fn directory(&self, wanted: Option<&str>) -> Result<Option<Root>> {
         let path = self.path(wanted.unwrap_or_default());
         if path.as_os_str().is_empty() {
             return Ok(None);
@@ -135,7 +142,7 @@ impl Guest {
         })
     }
 
-    fn environment(&self, command: &Command) -> Vec<(OsString, OsString)> {
+    pub(crate) fn environment(&self, command: &Command) -> Vec<(OsString, OsString)> {
         let base = &self.shared.environment;
         let mut all = Vec::with_capacity(base.len() + command.environment.len() + 1);
         if command.pty.is_some() {
@@ -227,7 +234,7 @@ fn check_user(user: Option<&str>) -> Result<()> {
         .option("user"))
 }
 
-fn refused(error: SpawnError, command: &Command, environment: &[(OsString, OsString)]) -> Error {
+pub(crate) fn refused(error: SpawnError, command: &Command, environment: &[(OsString, OsString)]) -> Error {
     let errno = error.source.raw_os_error();
     let kind = match (error.step, errno) {
         (Step::Interpreter, _) | (Step::Program, Some(libc::ENOENT | libc::ENOTDIR)) => ErrorKind::NotFound,
@@ -263,7 +270,7 @@ fn refused(error: SpawnError, command: &Command, environment: &[(OsString, OsStr
     mapped.source(error)
 }
 
-fn search_path(environment: &[(OsString, OsString)]) -> &OsStr {
+pub(crate) fn search_path(environment: &[(OsString, OsString)]) -> &OsStr {
     let path = environment.iter().rev().find(|(name, _)| name == "PATH");
     path.map_or(OsStr::new("/bin:/usr/bin"), |(_, value)| value)
 }

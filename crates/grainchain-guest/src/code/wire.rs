@@ -301,14 +301,19 @@ fn exactly<const N: usize>(fields: Vec<(String, Bytes)>, names: [&str; N]) -> Re
     values.try_into().map_err(|_| Fault::Malformed("a frame has other fields than its kind"))
 }
 
+/// Whether data of this MIME type is text on the wire; all other is bytes of any kind.
+pub(crate) fn is_text(mime: &str) -> bool {
+    let (kind, _parameters) = mime.split_once(';').unwrap_or((mime, ""));
+    kind.starts_with("text/") || ["json", "xml", "javascript"].iter().any(|end| kind.ends_with(end))
+}
+
 /// A driver never sends an empty bundle, and only images and the like may be other than text.
 fn parse_bundle(fields: Vec<(String, Bytes)>) -> Result<Bundle, Fault> {
     if fields.is_empty() {
         return Err(Fault::Malformed("an empty bundle"));
     }
     for (mime, data) in &fields {
-        let is_text = mime.starts_with("text/") || mime.ends_with("json") || mime.ends_with("+xml");
-        if is_text && std::str::from_utf8(data).is_err() {
+        if is_text(mime) && std::str::from_utf8(data).is_err() {
             return Err(Fault::Malformed("text that is not UTF-8"));
         }
     }

@@ -5,6 +5,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
 };
 
 use rustix::time::{ClockId, clock_gettime};
@@ -113,8 +114,34 @@ impl Child {
         }
     }
 
-    async fn readable(&mut self) -> io::Result<()> {
-        let readiness = match &mut self.readiness {
+    /// As [`Self::ended`], for a task that waits for other things as well; costs no system call while nothing has
+    /// happened. Only the last task that asked is woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::wait`].
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.status.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let shared = Arc::clone(&self.shared);
+        let readiness = self.registered()?;
+        loop {
+            let mut ready = ready!(readiness.poll_read_ready(cx))?;
+            if peek(&shared.pidfd, libc::WNOWAIT)?.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// Forgets the runtime that it was waited for in. The next wait may be in another one.
+    pub(crate) fn leave_runtime(&mut self) {
+        self.readiness = None;
+    }
+
+    fn registered(&mut self) -> io::Result<&mut AsyncFd<Descriptor>> {
+        Ok(match &mut self.readiness {
             Some(readiness) => readiness,
             empty => {
                 let descriptor = Descriptor(Arc::clone(&self.shared));
@@ -123,10 +150,15 @@ impl Child {
                 let readiness = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
                 empty.insert(readiness)
             }
-        };
+        })
+    }
+
+    async fn readable(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let readiness = self.registered()?;
         loop {
             let mut ready = readiness.readable().await?;
-            if peek(&self.shared.pidfd, libc::WNOWAIT)?.is_some() {
+            if peek(&shared.pidfd, libc::WNOWAIT)?.is_some() {
                 return Ok(());
             }
             ready.clear_ready();
@@ -194,7 +226,8 @@ impl Handle {
         self.shared.reaped.get().copied()
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// Readable once it has ended.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.shared.pidfd.as_fd()
     }

@@ -51,6 +51,8 @@ pub(super) struct Plan {
     pub(super) arguments: *const *const c_char,
     pub(super) environment: *const *const c_char,
     pub(super) stdio: [RawFd; 3],
+    /// For the numbers from 3 on.
+    pub(super) channel: Option<[RawFd; 2]>,
     pub(super) working_directory: Option<RawFd>,
     pub(super) controlling_terminal: bool,
     pub(super) umask: Option<c_uint>,
@@ -252,21 +254,25 @@ unsafe fn prepare(plan: &Plan) -> Result<(), Failure> {
             libc::close(file);
         }
 
-        // Whatever sits on 0, 1 or 2 and belongs elsewhere moves up first, or it would be overwritten.
-        let above = |fd: RawFd| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3);
+        // Whatever sits on a number that is given away and belongs elsewhere moves up first, or it would be overwritten.
+        let [stdin, stdout, stderr] = plan.stdio;
+        let [third, fourth] = plan.channel.unwrap_or([-1; 2]);
+        let mut places = [stdin, stdout, stderr, third, fourth];
+        let count: c_int = if plan.channel.is_some() { 5 } else { 3 };
+        let above = |fd: RawFd| libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, count);
         let mut directory = plan.working_directory;
         if let Some(fd) = directory
-            && fd < 3
+            && fd < count
         {
             directory = Some(check(above(fd).into(), Step::WorkingDirectory)? as RawFd);
         }
-        let mut sources = plan.stdio;
-        for (target, source) in sources.iter_mut().enumerate() {
-            if *source < 3 && *source != target as RawFd {
+        let sources = places.iter_mut().take(count as usize);
+        for (target, source) in sources.enumerate() {
+            if *source < count && *source != target as RawFd {
                 *source = check(above(*source).into(), Step::Stdio)? as RawFd;
             }
         }
-        for (target, source) in sources.iter().enumerate() {
+        for (target, source) in places.iter().take(count as usize).enumerate() {
             let target = target as RawFd;
             let result = if *source == target {
                 libc::fcntl(target, libc::F_SETFD, 0)
@@ -294,7 +300,7 @@ unsafe fn prepare(plan: &Plan) -> Result<(), Failure> {
         }
         // Closed now and not by exec, which does so only after it has let the parent go on: a descriptor that
         // was open for writing would keep other programs from being started (ETXTBSY).
-        let (first, end, flags): (c_uint, c_uint, c_uint) = (3, c_uint::MAX, 0);
+        let (first, end, flags): (c_uint, c_uint, c_uint) = (count as c_uint, c_uint::MAX, 0);
         check(libc::syscall(libc::SYS_close_range, first, end, flags), Step::Descriptors)?;
         check(set_signal_mask(0, None), Step::Signals)?;
     }

@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{BufMut, BytesMut};
@@ -103,6 +104,16 @@ impl Reader {
         Ok(rustix::io::ioctl_fionread(self.fd.get_ref())?)
     }
 
+    /// Moves it from the runtime where it was made to the current one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(crate) fn move_here(&mut self) -> io::Result<()> {
+        *self = Self::new(self.fd.get_ref().try_clone()?)?;
+        Ok(())
+    }
+
     /// Takes it out of the runtime, for somebody who has none. It stays non-blocking.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd.into_inner()
@@ -122,6 +133,28 @@ impl Reader {
             let mut ready = self.fd.readable().await?;
             match ready.try_io(|fd| read_once(fd.get_ref(), into, READ_BYTES)) {
                 Ok(result) => return result,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// As [`Self::read`], for a task that waits for other things as well. Only the last task that asked is woken.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.fd.poll_read_ready(cx))?;
+            match ready.try_io(|fd| read_once(fd.get_ref(), into, READ_BYTES)) {
+                Ok(result) => {
+                    // Readiness is reported again when more comes, so asking the kernel whether there is more can be
+                    // saved. At the end there is no other report.
+                    if matches!(result, Ok(1..READ_BYTES)) {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(result);
+                }
                 Err(_would_block) => {}
             }
         }
@@ -170,6 +203,12 @@ fn read_once(fd: &OwnedFd, into: &mut BytesMut, most: usize) -> io::Result<usize
     }
 }
 
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+}
+
 /// The writing end of a pipe, or a terminal's master.
 ///
 /// The standard library ignores `SIGPIPE` at start; a program that does not must do so before it writes here.
@@ -207,6 +246,41 @@ impl Writer {
                 Err(_would_block) => {}
             }
         }
+    }
+
+    /// Writes what there is room for at this moment, without waiting for more room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`], and `WouldBlock`.
+    pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::write(self.fd.get_ref(), bytes))?)
+    }
+
+    /// As [`Self::write`], for a task that waits for other things as well. Only the last task that asked is woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.fd.poll_write_ready(cx))?;
+            match ready.try_io(|fd| Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd.get_ref(), bytes))?))
+            {
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Moves it from the runtime where it was made to the current one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(crate) fn move_here(&mut self) -> io::Result<()> {
+        *self = Self::new(self.fd.get_ref().try_clone()?)?;
+        Ok(())
     }
 
     /// Writes all of it.

@@ -43,6 +43,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) environment: &'a [(OsString, OsString)],
     /// Standard input, output and error; any descriptors, also equal ones.
     pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// What the program finds as descriptors 3 and 4; any descriptors.
+    pub(crate) channel: Option<[BorrowedFd<'a>; 2]>,
     /// An open folder; ours if absent. Entered as the new user.
     pub(crate) working_directory: Option<BorrowedFd<'a>>,
     /// Makes standard input, which must be a terminal, the session's controlling terminal.
@@ -67,6 +69,7 @@ impl<'a> Spawn<'a> {
             argument_zero: None,
             environment,
             stdio,
+            channel: None,
             working_directory: None,
             controlling_terminal: false,
             umask: None,
@@ -80,7 +83,7 @@ impl<'a> Spawn<'a> {
     ///
     /// Blocks the thread for as long as `execve` takes (microseconds to milliseconds). The child is the leader
     /// of a new session and process group, with every signal unblocked and at its default, and no descriptor
-    /// but the three.
+    /// but the three, and the two of the channel if there is one.
     ///
     /// # Errors
     ///
@@ -108,6 +111,7 @@ impl<'a> Spawn<'a> {
             arguments: image.arguments.as_ptr(),
             environment: image.environment.as_ptr(),
             stdio: self.stdio.map(|fd| fd.as_raw_fd()),
+            channel: self.channel.map(|channel| channel.map(|fd| fd.as_raw_fd())),
             working_directory: self.working_directory.map(|fd| fd.as_raw_fd()),
             controlling_terminal: self.controlling_terminal,
             umask: self.umask,
