@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![cfg(target_os = "linux")]
 
+mod archive;
 mod code;
 mod drainer;
 mod ending;
 mod exec;
+mod files;
 mod guest;
 mod processes;
 mod start;

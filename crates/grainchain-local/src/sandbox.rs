@@ -62,11 +62,11 @@ impl LocalSandbox {
         let guest = Arc::new(self.guest.clone());
         let this = || Arc::clone(self);
         Parts::new(self.id.clone(), this(), Arc::<Guest>::clone(&guest))
-            //.processes(Arc::<Guest>::clone(&guest))
-            //.files(Arc::<Guest>::clone(&guest))
-            //.archive(Arc::<Guest>::clone(&guest))
+            .processes(Arc::<Guest>::clone(&guest))
+            .files(Arc::<Guest>::clone(&guest))
+            .archive(Arc::<Guest>::clone(&guest))
             //.watch(Arc::<Guest>::clone(&guest))
-            //.code(Arc::<Guest>::clone(&guest))
+            .code(Arc::<Guest>::clone(&guest))
             //.metrics(guest)
             .snapshots(this())
             .power(this())
