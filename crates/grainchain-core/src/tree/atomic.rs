@@ -120,6 +120,11 @@ impl Root {
 }
 
 impl AtomicFile {
+    /// The temporary file, for work that wants a real one, such as a copy within the kernel.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Gives the file its name, replacing what has it.
     ///
     /// # Errors
