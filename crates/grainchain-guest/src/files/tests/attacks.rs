@@ -67,7 +67,7 @@ async fn no_operation_leaves_the_workspace_whatever_the_way_out() {
         "dir/../../outside",
         "magic",
         "cwd",
-        "/",
+        "/usr",
         "/etc",
         outside.as_str(),
     ];
@@ -129,8 +129,8 @@ async fn a_link_swapped_in_while_we_work_leads_nowhere() {
         place.guest.write("dir/secret".into(), "harmless".into()).await.ok();
         place.guest.make_dir("dir/sub".into()).await.ok();
         if let Ok(listed) = place.guest.list(ListFiles::new("dir").recursive()).await {
-            // The directory has `sub`; the outside has not.
-            assert!(listed.iter().any(|info| info.name == "sub") || listed.len() < 2);
+            let secret = "do not touch".len() as u64;
+            assert!(listed.iter().all(|info| info.name != "secret" || info.size != secret));
         }
         place.guest.rename(Rename::new("dir/sub", "dir/moved")).await.ok();
         place.guest.remove(Remove::new("dir/moved").recursive()).await.ok();
