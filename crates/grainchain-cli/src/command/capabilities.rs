@@ -42,8 +42,12 @@ fn show(printer: Printer, info: &ProviderInfo) -> Result<(), Failure> {
         ("options", list(&options)),
         (
             "users",
-            if info.capabilities.details.users { "commands can run as another user" } else { "one" }
-                .to_owned(),
+            if info.capabilities.details.users {
+                "commands can run as another user"
+            } else {
+                "all commands run as the same user"
+            }
+            .to_owned(),
         ),
     ])
 }

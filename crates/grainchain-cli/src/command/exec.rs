@@ -1,6 +1,6 @@
 //! `grainchain exec`: a command in a sandbox that is there.
 
-use grainchain::{Command, Sandbox};
+use grainchain::{Command, ErrorKind, Sandbox};
 
 use super::options::{self, Limit};
 use crate::app::App;
@@ -79,10 +79,7 @@ impl Program {
         } else {
             live::drive(setup, signals).await.and_then(live::Ended::outcome)
         };
-        if let Err(failure) = &outcome {
-            self.explain(failure, printer);
-        }
-        outcome
+        outcome.map_err(|failure| self.explain(failure))
     }
 
     async fn to_end(&self, setup: Setup, signals: &mut Signals) -> Outcome {
@@ -93,12 +90,16 @@ impl Program {
     }
 
     /// Guesses what a newcomer meant.
-    fn explain(&self, failure: &Failure, printer: Printer) {
-        let [only] = self.command.as_slice() else { return };
-        if failure.code(true) == Code::NO_PROGRAM && only.contains(char::is_whitespace) {
-            printer.help(
-                "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
-            );
+    fn explain(&self, failure: Failure) -> Failure {
+        match (failure, self.command.as_slice()) {
+            (Failure::Start(error), [only])
+                if error.kind() == ErrorKind::NotFound && only.contains(char::is_whitespace) =>
+            {
+                Failure::Start(error.hint(
+                    "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
+                ))
+            }
+            (failure, _) => failure,
         }
     }
 }

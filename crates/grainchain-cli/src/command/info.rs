@@ -63,7 +63,7 @@ fn show(printer: Printer, info: &SandboxInfo) -> Result<(), Failure> {
     add("processors", info.cpu_limit.map(|limit| limit.to_string()));
     add(
         "holder",
-        info.lease.as_ref().map(|lease| match lease.held {
+        info.lease.as_ref().filter(|_| !info.keep_alive).map(|lease| match lease.held {
             Some(true) => format!("{} (alive)", lease.owner),
             Some(false) => format!("{} (gone)", lease.owner),
             None => lease.owner.clone(),

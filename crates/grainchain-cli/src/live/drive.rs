@@ -7,6 +7,7 @@ use grainchain::types::process::ProcessControl;
 use std::future::IntoFuture;
 
 use grainchain::{Command, Error, ExitStatus, Operation, Output, Process, PtySize, Sandbox, Signal};
+use tokio::time::Instant;
 
 use super::input::{self, Input};
 use super::pump::pump;
@@ -68,10 +69,11 @@ pub(crate) async fn drive(setup: Setup, signals: &mut Signals) -> Result<Ended, 
     if command.timeout.is_none() && !stdio.terminal {
         command.timeout = sandbox.default_timeout();
     }
+    let expiry = command.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let process = start(&sandbox, command, signals).await?;
     let raw = if stdio.terminal && stdio.input { RawMode::enter()? } else { None };
     let input = if stdio.input { Some(input::read()?) } else { None };
-    let ended = follow(process, input, printer, signals).await;
+    let ended = follow(process, expiry, input, printer, signals).await;
     drop(raw);
     ended
 }
@@ -86,12 +88,13 @@ async fn start(sandbox: &Sandbox, command: Command, signals: &mut Signals) -> Re
 /// Stands between a process and us until one of the two ends.
 async fn follow(
     process: Process,
+    expiry: Option<Instant>,
     input: Option<Input>,
     printer: Printer,
     signals: &mut Signals,
 ) -> Result<Ended, Failure> {
     let (events, control) = process.into_parts();
-    let mut output = tokio::spawn(pump(events, printer));
+    let mut output = tokio::spawn(pump(events, expiry, printer));
     let feeder = input.map(|input| tokio::spawn(feed(input, Arc::clone(&control), printer)));
     let ended = supervise(&mut output, &control, signals).await;
     if let Some(feeder) = feeder {

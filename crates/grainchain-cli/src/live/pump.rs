@@ -1,24 +1,43 @@
 //! What the process writes goes to our stdout and stderr, unchanged and at once.
 
+use std::time::Duration;
+
 use futures_util::{FutureExt, StreamExt};
 use grainchain::{Error, ErrorKind, ExitStatus, OutputStream, ProcessEvent, ProcessEvents};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::exit::Failure;
 use crate::output::Printer;
 
-/// Shows events until the command itself ended, and what is there at that moment.
+/// How long after its timeout a command that was killed may take to say that this was the reason.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Shows events until the command itself ended, and what is there at that moment. `expiry` is when its timeout kills it.
 ///
 /// Children that it left behind may hold its output open for as long as the sandbox lives; nobody waits for them.
-pub(super) async fn pump(mut events: ProcessEvents, printer: Printer) -> Result<ExitStatus, Failure> {
+pub(super) async fn pump(
+    mut events: ProcessEvents,
+    expiry: Option<Instant>,
+    printer: Printer,
+) -> Result<ExitStatus, Failure> {
     let mut writer = Writer { stdout: tokio::io::stdout(), stderr: tokio::io::stderr(), printer };
     while let Some(event) = events.next().await {
-        if let Some(status) = writer.show(event?).await? {
-            while let Some(Some(Ok(event))) = events.next().now_or_never() {
-                writer.show(event).await?;
+        let Some(status) = writer.show(event?).await? else { continue };
+        // A command that its timeout killed may end with a signal first and with the reason then.
+        let killed = status.signal().is_some() && expiry.is_some_and(|expiry| expiry <= Instant::now());
+        let rest = async {
+            while let Some(event) = events.next().await {
+                writer.show(event?).await?;
             }
-            return Ok(status);
+            Ok(())
+        };
+        if killed {
+            tokio::time::timeout(LAST_WORD, rest).await.unwrap_or(Ok::<_, Failure>(()))?;
+        } else {
+            rest.now_or_never().unwrap_or(Ok(()))?;
         }
+        return Ok(status);
     }
     Err(Error::new(ErrorKind::Connection, "the events of the process ended before its exit status").into())
 }

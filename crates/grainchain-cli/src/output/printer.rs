@@ -115,13 +115,6 @@ impl Printer {
     pub(crate) fn complaint(self, text: impl Display) {
         complain(text);
     }
-
-    /// What could be wrong with the way we were called.
-    pub(crate) fn help(self, text: &str) {
-        if !self.json {
-            complain(format_args!("{HELP}help:{HELP:#} {text}"));
-        }
-    }
 }
 
 /// How something is.

@@ -1,1 +1,15 @@
+//! The real command against real sandboxes of the provider `local`, each test in a world of its own.
 
+#![cfg(all(target_os = "linux", feature = "local"))]
+
+mod code;
+mod config;
+mod copying;
+mod files;
+mod live;
+mod looking;
+mod power;
+mod running;
+mod signals;
+mod terminal;
+mod world;

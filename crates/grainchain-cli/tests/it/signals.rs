@@ -1,0 +1,100 @@
+//! Ctrl-C, and those who want us gone.
+
+use rustix::process::Signal;
+
+use crate::world::{World, eventually, lives, unique_sleep};
+
+#[test]
+fn the_first_interrupt_goes_to_the_command() {
+    let world = World::new();
+    let script = "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.05; done";
+    let mut running = world.start(["run", "--", "sh", "-c", script]);
+    running.wait_for("ready");
+    running.signal(Signal::INT);
+    running.wait_for("caught");
+    assert_eq!(running.end().code(), Some(3));
+    assert!(world.sandboxes().is_empty());
+}
+
+#[test]
+fn a_command_that_an_interrupt_ends_gives_130() {
+    let world = World::new();
+    let mut running = world.start(["run", "--", "sh", "-c", "echo ready; exec sleep 5000"]);
+    running.wait_for("ready");
+    running.signal(Signal::INT);
+    assert_eq!(running.end().code(), Some(130));
+}
+
+#[test]
+fn the_second_interrupt_kills_a_command_that_ignores_the_first() {
+    let world = World::new();
+    let sleep = unique_sleep();
+    let script = format!("trap '' INT; echo ready; trap 'echo again' WINCH; sleep {sleep}");
+    let mut running = world.start(["run", "--", "sh", "-c", &script]);
+    running.wait_for("ready");
+    eventually("the sleep", || lives(&sleep));
+    running.signal(Signal::INT);
+    // One interrupt after another that has not been seen is one interrupt.
+    std::thread::park_timeout(std::time::Duration::from_millis(200));
+    running.signal(Signal::INT);
+    assert_eq!(running.end().code(), Some(130));
+    eventually("the end of the tree", || !lives(&sleep));
+    assert!(world.sandboxes().is_empty());
+}
+
+#[test]
+fn whoever_ends_us_ends_the_sandbox_of_a_run() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let world = World::new();
+        let sleep = unique_sleep();
+        let mut running =
+            world.start(["run", "--", "sh", "-c", &format!("trap '' TERM HUP; echo ready; sleep {sleep}")]);
+        running.wait_for("ready");
+        running.signal(signal);
+        assert_eq!(running.end().code(), Some(code));
+        eventually("the end of the tree", || !lives(&sleep));
+        assert!(world.sandboxes().is_empty());
+    }
+}
+
+#[test]
+fn whoever_ends_us_ends_the_command_of_an_exec_but_not_its_sandbox() {
+    let world = World::new();
+    let (id, sleep) = (world.sandbox(), unique_sleep());
+    let mut running = world.start(["exec", &id, "--", "sh", "-c", &format!("echo ready; sleep {sleep}")]);
+    running.wait_for("ready");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(143));
+    eventually("the end of the tree", || !lives(&sleep));
+    assert_eq!(world.sandboxes(), [id]);
+}
+
+#[test]
+fn a_run_that_answers_in_json_is_closed_as_well() {
+    let world = World::new();
+    let sleep = unique_sleep();
+    let mut running = world.start(["run", "--json", "--", "sleep", &sleep]);
+    running.close_stdin();
+    eventually("the sleep", || lives(&sleep));
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(143));
+    eventually("the end of the tree", || !lives(&sleep));
+    assert!(world.sandboxes().is_empty());
+}
+
+#[test]
+fn a_killed_client_leaves_what_gc_removes() {
+    let world = World::new();
+    let mut running = world.start(["run", "--", "sh", "-c", "echo ready; sleep 5000"]);
+    running.wait_for("ready");
+    running.signal(Signal::KILL);
+    running.end();
+    let dry = world.run(["gc", "--dry-run", "--json"]).succeeded().json();
+    let entries = dry["entries"].as_array().unwrap();
+    // The provider may have cleaned up by itself in this moment; if not, it is named and goes.
+    if let [entry] = entries.as_slice() {
+        assert_eq!(entry["action"], "would_remove");
+        world.run(["gc"]).succeeded();
+    }
+    eventually("an empty list", || world.sandboxes().is_empty());
+}
