@@ -13,7 +13,8 @@ macro_rules! families {
 }
 
 families! {
-    exec timeout output stdin quoting files paths archive transfer watch
+    exec timeout output stdin quoting files paths archive transfer watch processes pty signals code_python code_javascript code_bash
+    contexts snapshots power fork ports metrics create lifecycle errors deadlines cancel layers unsupported
 }
 
 /// The case called `name`.

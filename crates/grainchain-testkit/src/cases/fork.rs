@@ -1,0 +1,56 @@
+//! Copies of a living sandbox.
+
+use super::support::sh;
+use crate::case::cases;
+
+cases! { fork:
+    fn copies_begin_as_the_original_is_now(cx) needs [Fork] {
+        let sandbox = cx.sandbox().await?;
+        sh(&sandbox, "mkdir d; echo inherited > d/f").await?;
+        let copies = sandbox.fork(3).await?;
+        copies.iter().for_each(|copy| cx.adopt(copy));
+        same!(copies.len(), 3);
+        for copy in &copies {
+            same!(sh(copy, "cat d/f").await?, "inherited\n");
+        }
+    }
+
+    fn copies_go_their_own_ways(cx) needs [Fork] {
+        let sandbox = cx.sandbox().await?;
+        sh(&sandbox, "echo same > f").await?;
+        let copies = sandbox.fork(2).await?;
+        copies.iter().for_each(|copy| cx.adopt(copy));
+        let [first, second] = &copies[..] else { return Err("not two copies".into()) };
+        sh(first, "printf X | dd of=f bs=1 conv=notrunc 2>/dev/null; echo x > new").await?;
+        sh(&sandbox, "echo original >> f").await?;
+        same!(sh(second, "cat f; ls").await?, "same\nf\n");
+        same!(sh(first, "cat f").await?, "Xame\n");
+        same!(sh(&sandbox, "cat f").await?, "same\noriginal\n");
+    }
+
+    fn copies_have_names_of_their_own(cx) needs [Fork] {
+        let sandbox = cx.sandbox().await?;
+        let copies = sandbox.fork(2).await?;
+        copies.iter().for_each(|copy| cx.adopt(copy));
+        let ids: std::collections::BTreeSet<_> = copies.iter().chain([&sandbox]).map(|one| one.id().clone()).collect();
+        same!(ids.len(), 3);
+        let listed = cx.listed().await?;
+        check!(ids.iter().all(|id| listed.contains(id)), "listed are {listed:?}, made were {ids:?}");
+    }
+
+    fn closing_the_original_leaves_the_copies(cx) needs [Fork] {
+        let sandbox = cx.create(cx.config()).await?;
+        sh(&sandbox, "echo kept > f").await?;
+        let copies = sandbox.fork(1).await?;
+        copies.iter().for_each(|copy| cx.adopt(copy));
+        sandbox.close().await?;
+        same!(sh(&copies[0], "cat f").await?, "kept\n");
+    }
+
+    fn a_copy_can_do_what_the_original_can(cx) needs [Fork] {
+        let sandbox = cx.sandbox().await?;
+        let copies = sandbox.fork(1).await?;
+        copies.iter().for_each(|copy| cx.adopt(copy));
+        same!(copies[0].capabilities(), sandbox.capabilities());
+    }
+}
