@@ -204,7 +204,7 @@ impl Guest {
         killed
     }
 
-    fn everything(&self, depth: Depth) -> Selector {
+    pub(crate) fn everything(&self, depth: Depth) -> Selector {
         let depth = depth.max(self.shared.depth());
         Selector { leaders: self.shared.leaders.all(), depth, ..Selector::sandbox(self.shared.tag) }
     }
