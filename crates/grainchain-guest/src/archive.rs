@@ -66,3 +66,6 @@ impl facet::Archive for Guest {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod ending;
 mod exec;
 mod files;
 mod guest;
+mod metrics;
 mod processes;
 mod start;
 mod stdin;
