@@ -102,7 +102,8 @@ fn a_slip_in_one_of_several_ids_kills_none() {
 #[test]
 fn kill_all_ends_everything() {
     let world = World::new();
-    (world.sandbox(), world.sandbox());
+    world.sandbox();
+    world.sandbox();
     world.run(["kill", "--all"]).succeeded();
     assert!(world.sandboxes().is_empty());
     world.run(["kill", "--all"]).succeeded();

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -23,7 +22,7 @@ impl Terminal {
         unlockpt(&ours).unwrap();
         let name = ptsname(&ours, Vec::new()).unwrap();
         let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        let terminal = Self { ours: File::from(OwnedFd::from(ours)), theirs };
+        let terminal = Self { ours: File::from(ours), theirs };
         terminal.resize(columns, rows);
         terminal
     }
@@ -147,6 +146,7 @@ fn at_a_terminal_a_command_gets_no_input_unless_asked() {
     let mut run = terminal.start(&world, &["run", "--", "sh", "-c", "read x; echo end=$?"]);
     run.screen.wait_for("end=1");
     assert_eq!(run.end(), Some(0));
+    let terminal = Terminal::open(80, 24);
     let mut run =
         terminal.start(&world, &["run", "-i", "--", "sh", "-c", "echo rea=dy; read x; echo got=$x"]);
     run.screen.wait_for("rea=dy");
