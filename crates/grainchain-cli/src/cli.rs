@@ -60,22 +60,14 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run one command in a new sandbox, with live output, and throw the sandbox away
     Run(command::run::Args),
-    /// Create a sandbox that outlives this command, and print its id
     Create(command::create::Args),
-    /// List sandboxes
     #[command(visible_alias = "ls")]
     List(command::list::Args),
-    /// Show a sandbox
     Info(command::info::Args),
-    /// Run a command in a sandbox, with live output
     Exec(command::exec::Args),
-    /// Run Python, JavaScript or bash code in a sandbox
     Code(command::code::Args),
-    /// Open a shell in a sandbox
     Shell(command::shell::Args),
-    /// Copy files and folders between this machine and a sandbox
     Cp(command::cp::Args),
     /// Look at and change files of a sandbox
     #[command(subcommand)]
@@ -87,20 +79,16 @@ enum Command {
     Pause(command::power::Args),
     /// Thaw every process of a sandbox
     Resume(command::power::Args),
-    /// End sandboxes and remove all they hold
     Kill(command::kill::Args),
-    /// Remove sandboxes that nobody holds any more
     Gc(command::gc::Args),
     /// Show the providers, whether they are usable here, and what each lacks
     Providers,
-    /// Show what a provider can do and which options it honours
     Capabilities(command::capabilities::Args),
     /// Look for what could go wrong here
     Doctor,
     /// Check the configuration and show what is in effect
     #[command(subcommand)]
     Config(command::config::Command),
-    /// Print a completion script for a shell
     Completions(command::completions::Args),
 }
 

@@ -6,7 +6,9 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Printer, Table};
 
-/// Shows what sandboxes of a provider can do, what to use where they cannot, and which options it honours.
+/// Show what a provider can do and which options it honours
+///
+/// Where something is missing, the table says what to use instead.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The provider; the one in use by default

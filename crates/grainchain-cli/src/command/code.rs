@@ -22,9 +22,9 @@ use crate::terminal;
 /// How long code may be; beyond this it is data.
 const LONGEST: ByteSize = ByteSize::mib(16);
 
-/// Runs code in an interpreter of a sandbox: prints what it writes as it comes, then the value of its last expression.
+/// Run Python, JavaScript or bash code in a sandbox
 ///
-/// An exception is printed to stderr and ends with code 1. Interpreters of the provider `local` live in the program that started
+/// What the code writes is printed as it comes, then the value of its last expression. An exception is printed to stderr and ends with code 1. Interpreters of the provider `local` live in the program that started
 /// them, so there variables do not last from one `grainchain code` to the next; files do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -117,10 +117,13 @@ async fn show(mut events: CodeStream, displays: &Displays, printer: Printer) -> 
 }
 
 fn complain(error: &CodeError, printer: Printer) {
-    for line in &error.traceback {
-        printer.complaint(visible_lines(line.trim_end_matches('\n')));
+    let last = error.to_string();
+    let frames = error.traceback.iter().map(|line| line.trim_end_matches('\n'));
+    // Some interpreters end their traceback with the error itself.
+    for line in frames.filter(|line| *line != last) {
+        printer.complaint(visible_lines(line));
     }
-    printer.complaint(visible_lines(&error.to_string()));
+    printer.complaint(visible_lines(&last));
 }
 
 fn language(text: &str) -> Result<Language> {

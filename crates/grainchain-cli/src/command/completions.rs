@@ -7,7 +7,9 @@ use crate::app::App;
 use crate::cli::Cli;
 use crate::exit::{Code, Outcome};
 
-/// Prints a completion script, as in: grainchain completions bash > ~/.local/share/bash-completion/completions/grainchain
+/// Print a completion script for a shell
+///
+/// For example: grainchain completions bash > ~/.local/share/bash-completion/completions/grainchain
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The shell that it is for

@@ -18,7 +18,9 @@ use crate::live;
 use crate::output::Progress;
 use crate::signals::Signals;
 
-/// Copies files and folders between this machine and a sandbox. One side is `ID:path`, relative to the working directory there.
+/// Copy files and folders between this machine and a sandbox
+///
+/// One side is `ID:path`, relative to the working directory there.
 ///
 /// Where it lands, for files and folders alike: when DST is a folder, below it, under its own name; otherwise DST is its new name,
 /// and missing parents are made. A file whose DST ends with a slash lands below DST, which is made. A folder that is written

@@ -7,9 +7,11 @@ use crate::exit::{Code, Outcome};
 use crate::output::Progress;
 use crate::signals::Signals;
 
-/// Creates a sandbox that outlives this command and prints its id, alone on stdout: ID=$(grainchain create)
+/// Create a sandbox that outlives this command, and print its id
 ///
-/// It ends with its lifetime (one hour unless told otherwise) or with `grainchain kill`.
+/// The id is alone on stdout: ID=$(grainchain create)
+///
+/// The sandbox ends with its lifetime (one hour unless told otherwise) or with `grainchain kill`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

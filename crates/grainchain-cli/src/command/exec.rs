@@ -1,6 +1,6 @@
 //! `grainchain exec`: a command in a sandbox that is there.
 
-use grainchain::{Command, ErrorKind, Sandbox};
+use grainchain::{Command, Error, ErrorKind, Operation, Sandbox};
 
 use super::options::{self, Limit};
 use crate::app::App;
@@ -10,7 +10,7 @@ use crate::output::Printer;
 use crate::signals::Signals;
 use crate::terminal;
 
-/// Runs a command in a sandbox, as if it ran here.
+/// Run a command in a sandbox, with live output
 ///
 /// Our stdin goes to the command when it is not a terminal, or with -i. The first Ctrl-C goes to the command, a second one kills it.
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,18 @@ pub(crate) struct Args {
     program: Program,
 }
 
+/// What to do about a program whose time ran out.
+const LIFT: &str = "allow it more with --timeout, or `--timeout none` for as long as it takes";
+
+/// Whether the time of a program ran out, and not that of one of our own requests.
+fn is_overdue(error: &Error) -> bool {
+    error.kind() == ErrorKind::Timeout
+        && matches!(error.failed_operation(), Some(Operation::Spawn | Operation::Execute))
+}
+
 /// The command and what stands around it.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Command")]
 pub(crate) struct Program {
     /// Kill it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s, unless it has a terminal
     #[arg(long, value_name = "TIME", value_parser = options::limit)]
@@ -99,6 +109,9 @@ impl Program {
                     "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
                 ))
             }
+            // The library speaks of its own option; here it has another name.
+            (Failure::Error(error), _) if is_overdue(&error) => Failure::Error(error.hint(LIFT)),
+            (Failure::Start(error), _) if is_overdue(&error) => Failure::Start(error.hint(LIFT)),
             (failure, _) => failure,
         }
     }

@@ -83,11 +83,16 @@ pub(crate) async fn execute(app: App, command: Command) -> Outcome {
             let mut request = Remove::new(named(&file)?);
             (request.recursive, request.missing_ok) = (recursive, force);
             app.sandbox(&file.id).await?.remove(request).await?;
+            app.printer.result(&serde_json::json!({ "removed": file.path }), |_| Ok(()))?;
         }
         Command::Mkdir { folder, mode } => {
             let mut request = MakeDir::new(named(&folder)?);
             request.mode = mode;
-            app.sandbox(&folder.id).await?.make_dir(request).await?;
+            let sandbox = app.sandbox(&folder.id).await?;
+            sandbox.make_dir(request).await?;
+            if app.printer.json {
+                app.printer.json(&sandbox.stat(folder.path.as_str()).await?)?;
+            }
         }
     }
     Ok(Code::OK)

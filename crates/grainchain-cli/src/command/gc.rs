@@ -6,7 +6,9 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Printer, Table};
 
-/// Removes sandboxes whose lifetime is over or whose client is gone; those of living clients and those made to stay are kept.
+/// Remove sandboxes that nobody holds any more
+///
+/// Nobody holds those whose lifetime is over or whose client is gone. Those of living clients and those made to stay are kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only say what would be removed

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Printer, age, expiry, stamp};
 
-/// Shows status, times, limits and labels of a sandbox.
+/// Show a sandbox
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The sandbox; the beginning of its id is enough

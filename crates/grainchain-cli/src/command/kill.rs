@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::visible;
 
-/// Ends sandboxes: kills what runs in them and removes all they hold.
+/// End sandboxes and remove all they hold
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The sandboxes; the beginning of an id is enough

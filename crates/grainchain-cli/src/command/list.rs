@@ -9,7 +9,9 @@ use crate::app::App;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Printer, Table, age, expiry, visible};
 
-/// Lists the sandboxes of a provider; with --quiet their ids alone.
+/// List sandboxes
+///
+/// With --quiet their ids alone.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only those with this label. Repeatable

@@ -12,7 +12,7 @@ use crate::exit::{Failure, Outcome};
 use crate::output::Progress;
 use crate::signals::Signals;
 
-/// Creates a sandbox, runs a command in it as if it ran here, and removes the sandbox, whatever happens.
+/// Run one command in a new sandbox, with live output, and throw the sandbox away
 ///
 /// Our stdin goes to the command when it is not a terminal, or with -i. The first Ctrl-C goes to the command, a second one kills it.
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,9 @@ use crate::signals::Signals;
 /// bash where there is one, else sh: as the image has it.
 const SHELL: &str = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
 
-/// Opens a shell in a sandbox, at a terminal as large as ours. `exit` or Ctrl-D leaves it; the sandbox stays.
+/// Open a shell in a sandbox
+///
+/// It is at a terminal as large as ours. `exit` or Ctrl-D leaves it; the sandbox stays.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The sandbox; the beginning of its id is enough

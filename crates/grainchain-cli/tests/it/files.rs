@@ -115,6 +115,25 @@ fn folders_are_made_and_removed() {
 }
 
 #[test]
+fn changes_answer_in_json_too() {
+    let world = World::new();
+    let id = world.sandbox();
+    let folder = format!("{id}:folder");
+    let made = world.run(["files", "mkdir", "--json", &folder]).succeeded().json();
+    assert_eq!((made["kind"].as_str(), made["name"].as_str()), (Some("directory"), Some("folder")));
+    let written =
+        world.run_with(["files", "write", "--json", &format!("{id}:file")], "12345").succeeded().json();
+    assert_eq!(written["size"], 5);
+    let removed = world.run(["files", "rm", "--json", &folder]).succeeded().json();
+    assert_eq!(removed["removed"], "folder");
+    for command in ["pause", "resume"] {
+        assert_eq!(world.run([command, "--json", &id]).succeeded().json()["id"], id.as_str());
+    }
+    let killed = world.run(["kill", "--json", &id]).succeeded().json();
+    assert_eq!((killed[0]["id"].as_str(), killed[0]["killed"].as_bool()), (Some(id.as_str()), Some(true)));
+}
+
+#[test]
 fn a_folder_is_not_printed_and_no_path_is_no_file() {
     let world = World::new();
     let id = world.sandbox();

@@ -88,7 +88,7 @@ fn a_timeout_is_124_and_says_so() {
     let world = World::new();
     let ran = world.run(["run", "--timeout", "0.2", "--", "sh", "-c", "echo before; sleep 60"]).ended(124);
     assert_eq!(ran.stdout(), "before\n");
-    assert!(ran.stderr().contains("error:"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("error:") && ran.stderr().contains("--timeout none"), "{}", ran.stderr());
 }
 
 #[test]
