@@ -1,8 +1,11 @@
 //! Ctrl-C, and those who want us gone.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
-use crate::world::{World, eventually, lives, unique_sleep};
+use crate::world::{Watch, World, eventually, lives, signal_child, unique_sleep};
 
 #[test]
 fn the_first_interrupt_goes_to_the_command() {
@@ -67,6 +70,27 @@ fn whoever_ends_us_ends_the_command_of_an_exec_but_not_its_sandbox() {
     assert_eq!(running.end().code(), Some(143));
     eventually("the end of the tree", || !lives(&sleep));
     assert_eq!(world.sandboxes(), [id]);
+}
+
+#[test]
+fn a_reader_that_stands_still_does_not_keep_us_when_we_are_told_to_end() {
+    let world = World::new();
+    let mut command = world.command();
+    command.args(["run", "--quiet", "--", "sh", "-c", "echo ready >&2; yes"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let unread = child.stdout.take().unwrap();
+    let mut watch = Watch::new([Box::new(child.stderr.take().unwrap()) as Box<dyn Read + Send>]);
+    watch.wait_for("ready");
+    signal_child(&child, Signal::TERM);
+    let status = std::cell::Cell::new(None);
+    let child = std::cell::RefCell::new(child);
+    eventually("its end", || {
+        status.set(child.borrow_mut().try_wait().unwrap());
+        status.get().is_some()
+    });
+    drop(unread);
+    assert_eq!(status.get().and_then(|status| status.code()), Some(143));
+    assert!(world.sandboxes().is_empty());
 }
 
 #[test]
