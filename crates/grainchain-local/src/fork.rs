@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grainchain_core::facet::Fork;
-use grainchain_core::{Error, Parts, Result, blocking};
+use grainchain_core::{Error, Parts, Result};
 
-use crate::provider::new_state;
+use crate::provider::Shared;
 use crate::sandbox::LocalSandbox;
-use crate::snapshot::{CreateOptions, Store};
-use crate::state::State;
+use crate::snapshot::{CreateOptions, SnapshotId, Store};
+use crate::state::{State, tag_of};
 
 /// More copies than this are a mistake rather than a wish.
 const MOST: u32 = 1000;
@@ -22,55 +22,68 @@ impl Fork for LocalSandbox {
                 .hint(format!("ask for 1 to {MOST}"))
                 .option("count"));
         }
-        let _changing = self.changing.lock().await;
-        let provider = self.provider.upgrade().ok_or_else(|| Error::unexpected("the provider is gone"))?;
-        let state = self.state().await?;
-        let origin = state.clone();
-        let base = self
-            .while_still(&state, |store, workspace, writers| {
-                Ok(store.create(&workspace, CreateOptions::default().name("fork").writers(writers))?)
+        let provider = self.provider.upgrade().ok_or_else(|| {
+            Error::unexpected("the client of the sandbox is gone")
+                .hint("connect to the sandbox with a new one")
+        })?;
+        let maker = Arc::clone(&provider);
+        let copies = self
+            .alone(move |sandbox, origin| {
+                let options = CreateOptions::default().name("fork");
+                let base = sandbox.while_still(&origin, |store, workspace, writers| {
+                    Ok(store.create(&workspace, options.writers(writers))?)
+                })?;
+                let mut copies = Vec::new();
+                let copied = (0..count).try_for_each(|_| {
+                    copies.push(sandbox.copy(&maker, &origin, &base.id)?);
+                    Ok(())
+                });
+                let deleted =
+                    Store::open(sandbox.folder.snapshots()).and_then(|store| store.delete(&base.id));
+                let done: Result<()> = copied.and_then(|()| deleted.map(drop).map_err(Error::from));
+                if done.is_err() {
+                    undo(&maker, &copies);
+                }
+                done.map(|()| copies)
             })
             .await?;
-        let (folder, makers) = (self.folder.clone(), Arc::clone(&provider));
-        let made = blocking::run(move || {
-            let store = Store::open(folder.snapshots())?;
-            let mut made = Vec::new();
-            let copied = (0..count).try_for_each(|_| {
-                let state = copy_of(&origin)?;
-                let (folder, lease) = makers.make(&state, |draft| {
-                    let report = store.export(&base.id, &draft.workspace())?;
-                    for (path, reason) in &report.not_restored {
-                        tracing::warn!(path = %path.display(), reason, "not copied as it was");
-                    }
-                    Ok(())
-                })?;
-                made.push((folder, lease, state));
-                Ok::<_, Error>(())
-            });
-            store.delete(&base.id)?;
-            if let Err(error) = copied {
-                for (folder, ..) in made {
-                    crate::sandbox::discard(&folder, Some(makers.layout.limbo()))?;
-                }
-                return Err(error);
+        Ok(copies.into_iter().map(|copy| provider.hold(copy).parts()).collect())
+    }
+}
+
+impl LocalSandbox {
+    fn copy(&self, maker: &Arc<Shared>, origin: &State, base: &SnapshotId) -> Result<Arc<Self>> {
+        let state = copy_of(origin);
+        let (folder, lease) = maker.layout.make(&state, |draft| {
+            let report = Store::open(self.folder.snapshots())?.export(base, &draft.workspace())?;
+            for (path, reason) in &report.not_restored {
+                tracing::warn!(path = %path.display(), reason, "not copied as it was");
             }
-            Ok(made)
-        })
-        .await?;
-        made.into_iter()
-            .map(|(folder, lease, state)| Ok(provider.hold(folder, lease, &state)?.parts()))
-            .collect()
+            Ok(())
+        })?;
+        Self::open(maker, folder, lease, &state)
+    }
+}
+
+/// All or none. What cannot be removed has no lease and goes with the next gc.
+fn undo(maker: &Shared, copies: &[Arc<LocalSandbox>]) {
+    for copy in copies {
+        if let Err(error) =
+            maker.layout.end(&copy.id, || grainchain_guest::kill_processes_of(tag_of(&copy.id)))
+        {
+            tracing::warn!(%error, sandbox = %copy.id, "a copy could not be removed after its fork failed");
+        }
     }
 }
 
 /// The state of a copy: everything but its identity, its key and its past.
-fn copy_of(origin: &State) -> Result<State> {
-    let mut state = new_state(origin.owner.clone(), String::new())?;
+fn copy_of(origin: &State) -> State {
+    let mut state = State::new(origin.owner.clone(), String::new());
     state.key = format!("{}/{}", origin.key, state.id);
     state.expires_ms = origin.expires_ms;
     state.keep = origin.keep;
     state.working_directory.clone_from(&origin.working_directory);
     state.environment.clone_from(&origin.environment);
     state.metadata.clone_from(&origin.metadata);
-    Ok(state)
+    state
 }

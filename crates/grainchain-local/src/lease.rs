@@ -1,10 +1,18 @@
 //! Who holds a sandbox: a file lock, which the kernel takes from a killed process at once.
 
 use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::time::Duration;
 
-use grainchain_core::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
+use grainchain_core::{Error, ErrorKind, Result};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::layout::Folder;
+use crate::lock::take;
+
+const LEASE_FILE: &str = "lease";
+/// Others lock the lease for a moment when they look whether it is held.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Held by every client that created or connected to a sandbox; given up when dropped, also by a kill.
 #[derive(Debug)]
@@ -13,21 +21,27 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Takes a share of the lease. Any number of clients hold one at a time.
-    pub(crate) fn take(path: &Path) -> Result<Self> {
+    /// Takes a share of the lease. Any number of clients hold one at a time. Blocks the thread.
+    pub(crate) fn take(folder: &Folder) -> Result<Self> {
+        let path = folder.0.join(LEASE_FILE);
         let fail = |error| Error::io(format_args!("take the lease {}", path.display()), error);
-        let file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
-        flock(&file, FlockOperation::LockShared).map_err(|error| fail(error.into()))?;
+        let file = folder.open_file(LEASE_FILE, OFlags::CREATE | OFlags::RDWR).map_err(fail)?;
+        if !take(&file, FlockOperation::NonBlockingLockShared, PATIENCE).map_err(fail)? {
+            let message = format!("the lease {} is locked by another program", path.display());
+            return Err(
+                Error::new(ErrorKind::Conflict, message).hint("end that program, or remove the sandbox")
+            );
+        }
         Ok(Self { _file: file })
     }
 }
 
 /// Whether any client holds the lease; none when that cannot be told.
-pub(crate) fn is_held(path: &Path) -> Option<bool> {
-    let file = match File::open(path) {
+pub(crate) fn is_held(folder: &Folder) -> Option<bool> {
+    let file = match folder.open_file(LEASE_FILE, OFlags::RDWR) {
         Ok(file) => file,
-        Err(error) => return (error.kind() == std::io::ErrorKind::NotFound).then_some(false),
+        // Of a folder that is just being moved away by whoever ends the sandbox nothing can be said.
+        Err(error) => return (error.kind() == io::ErrorKind::NotFound && !folder.is_gone()).then_some(false),
     };
     // Dropping the file gives the lock up again at once.
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {

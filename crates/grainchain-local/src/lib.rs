@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![cfg(target_os = "linux")]
 
+mod abreast;
 mod config;
 mod fork;
+mod layout;
 mod lease;
 mod lifecycle;
+mod limbo;
+mod lock;
 mod ports;
 mod power;
 mod provider;
@@ -12,6 +16,8 @@ mod sandbox;
 mod snapshot;
 mod snapshots;
 mod state;
+mod still;
+mod timer;
 
 use std::sync::Arc;
 

@@ -4,25 +4,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grainchain_core::facet::Lifecycle;
-use grainchain_core::{Result, SandboxInfo};
+use grainchain_core::{Result, SandboxInfo, blocking};
 
 use crate::sandbox::LocalSandbox;
 
 #[async_trait]
 impl Lifecycle for LocalSandbox {
     async fn info(&self) -> Result<SandboxInfo> {
-        Ok(self.state().await?.info(&self.folder))
+        let (state, folder) = (self.state().await?, self.folder.clone());
+        blocking::run(move || Ok(state.info(&folder))).await
     }
 
     async fn set_lifetime(&self, lifetime: Option<Duration>) -> Result<()> {
-        let _changing = self.changing.lock().await;
-        let state = self.update(move |state| state.live_for(lifetime)).await?;
-        self.end_at(state.expires_at());
-        Ok(())
+        self.alone(move |sandbox, mut state| {
+            state.live_for(lifetime);
+            sandbox.save(&state)?;
+            sandbox.end_at(state.expires_at());
+            Ok(())
+        })
+        .await
     }
 
     async fn close(&self) -> Result<()> {
-        self.end_at(None);
         self.end().await
     }
 }

@@ -4,13 +4,12 @@ use async_trait::async_trait;
 use grainchain_core::facet::Ports;
 use grainchain_core::{Error, PreviewUrl, Result};
 
-/// The ports of this machine.
-#[derive(Debug)]
-pub(crate) struct LocalPorts;
+use crate::sandbox::LocalSandbox;
 
 #[async_trait]
-impl Ports for LocalPorts {
+impl Ports for LocalSandbox {
     async fn preview_url(&self, port: u16) -> Result<PreviewUrl> {
+        self.ensure_open()?;
         if port == 0 {
             return Err(Error::bad_request("0 is not a port that anything can listen on").option("port"));
         }
@@ -19,6 +18,6 @@ impl Ports for LocalPorts {
 
     // Nothing was opened for the port, so nothing is left to close; the program behind it goes on listening.
     async fn close(&self, _port: u16) -> Result<()> {
-        Ok(())
+        self.ensure_open()
     }
 }

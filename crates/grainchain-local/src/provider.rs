@@ -1,24 +1,26 @@
 //! Makes, finds, lists and removes sandboxes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
-use grainchain_core::types::id::random_id;
 use grainchain_core::{
-    Capabilities, Capability, ConfigOption, CreateRequest, DryRun, Error, Health, Language, ListFilter,
-    Parts, Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
+    Capabilities, Capability, ConfigOption, CreateRequest, DryRun, Error, ErrorKind, Health, Language,
+    ListFilter, Parts, Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
 };
 use grainchain_guest::kill_processes_of;
+use rustix::fs::Access;
 
 use crate::NAME;
 use crate::config::LocalConfig;
-use crate::lease::{self, Lease};
-use crate::sandbox::{LocalSandbox, details, discard, remove_tree};
-use crate::state::{Folder, Layout, State, broken_info, missing};
+use crate::layout::{Folder, Layout, make_dir, missing, own_directory};
+use crate::lease::Lease;
+use crate::sandbox::{LocalSandbox, details};
+use crate::state::{State, broken_info, tag_of};
 
 /// The provider `local`: sandboxes in directories of this machine.
 #[derive(Clone, Debug)]
@@ -57,75 +59,33 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Opens the sandbox in `folder` for all handles of this program.
-    pub(crate) fn hold(
-        self: &Arc<Self>,
-        folder: Folder,
-        lease: Lease,
-        state: &State,
-    ) -> Result<Arc<LocalSandbox>> {
-        let sandbox = LocalSandbox::open(self, folder, lease, state)?;
+    /// Keeps `sandbox` for all handles of this program, unless it is kept already. Only within a runtime.
+    pub(crate) fn hold(&self, sandbox: Arc<LocalSandbox>) -> Arc<LocalSandbox> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let sandbox = Arc::clone(held.entry(state.id.clone()).or_insert(sandbox));
-        drop(held);
-        sandbox.end_at(state.expires_at());
-        Ok(sandbox)
-    }
-
-    /// Makes a sandbox's folder, filled by `fill` before anybody can see it.
-    pub(crate) fn make(
-        &self,
-        state: &State,
-        fill: impl FnOnce(&Folder) -> Result<()>,
-    ) -> Result<(Folder, Lease)> {
-        let sandboxes = self.layout.sandboxes();
-        let draft = Folder(self.layout.limbo().join(random_id("new")));
-        let made = (|| {
-            for path in [&sandboxes, &draft.workspace(), &draft.temporary()] {
-                fs::create_dir_all(path).map_err(|error| {
-                    Error::io(format_args!("make the directory {}", path.display()), error)
-                })?;
+        match held.entry(sandbox.id.clone()) {
+            Entry::Occupied(kept) => Arc::clone(kept.get()),
+            Entry::Vacant(place) => {
+                sandbox.keep_time();
+                Arc::clone(place.insert(sandbox))
             }
-            // Held from before it can be seen, so that no gc takes it for left behind.
-            let lease = Lease::take(&draft.lease())?;
-            fill(&draft)?;
-            draft.write(state)?;
-            let folder = self.layout.folder(&state.id)?;
-            fs::rename(&draft.0, &folder.0).map_err(|error| {
-                Error::io(format_args!("put the sandbox in {}", folder.0.display()), error)
-            })?;
-            Ok((folder, lease))
-        })();
-        if made.is_err() && draft.0.exists() {
-            // The error that matters is the one above; what stays in limbo is no sandbox and goes with the next gc.
-            remove_tree(&draft.0).ok();
         }
-        made.map_err(|error: Error| match error.kind() {
-            grainchain_core::ErrorKind::Denied => error.hint(format!(
-                "make {} writable, or set `root` in [providers.local]",
-                self.layout.root().display()
-            )),
-            _ => error,
-        })
     }
 
     /// Every folder that claims to be a sandbox, with its state or what is wrong with it.
     fn states(&self) -> Result<Vec<(SandboxId, Folder, Result<State>)>> {
         let sandboxes = self.layout.sandboxes();
-        let entries = match fs::read_dir(&sandboxes) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io(format_args!("list {}", sandboxes.display()), error)),
-        };
+        if !own_directory(&sandboxes)? {
+            return Ok(Vec::new());
+        }
+        let fail = |error| Error::io(format_args!("list {}", sandboxes.display()), error);
         let mut found = Vec::new();
-        for entry in entries {
-            let entry =
-                entry.map_err(|error| Error::io(format_args!("list {}", sandboxes.display()), error))?;
+        for entry in fs::read_dir(&sandboxes).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
             let id = SandboxId::new(entry.file_name().to_string_lossy());
             let folder = Folder(entry.path());
             let state = folder.read(&id);
             // One that ended between the listing and the reading is none.
-            if !matches!(&state, Err(error) if error.kind() == grainchain_core::ErrorKind::NotFound) {
+            if !matches!(&state, Err(error) if error.kind() == ErrorKind::NotFound) {
                 found.push((id, folder, state));
             }
         }
@@ -163,8 +123,15 @@ impl Provider for Local {
         let shared = Arc::clone(&self.shared);
         blocking::run(move || {
             let root = shared.layout.root();
-            fs::create_dir_all(root).map_err(|error| {
-                Error::io(format_args!("make the root {}", root.display()), error)
+            let usable = shared.layout.prepare().and_then(|()| {
+                let access = Access::WRITE_OK | Access::EXEC_OK;
+                [shared.layout.sandboxes(), shared.layout.limbo()].iter().try_for_each(|path| {
+                    rustix::fs::access(path, access)
+                        .map_err(|errno| Error::io(format_args!("write to {}", path.display()), errno.into()))
+                })
+            });
+            usable.map_err(|error| {
+                error
                     .hint("set `root` in [providers.local] to a directory that you may write to")
                     .option("root")
             })?;
@@ -187,41 +154,54 @@ impl Provider for Local {
     async fn create(&self, request: CreateRequest) -> Result<Parts> {
         let working_directory = working_directory(&request.config)?;
         let shared = Arc::clone(&self.shared);
-        let sandbox = blocking::run(move || {
-            let mut state = new_state(request.owner, request.key)?;
+        let made = blocking::run(move || {
+            let mut state = State::new(request.owner, request.key);
             state.live_for(request.config.lifetime);
             state.keep = request.config.keep_alive || !request.config.auto_cleanup;
             state.working_directory = working_directory;
             state.environment = request.config.environment_vars;
             state.metadata = request.config.metadata;
-            let (folder, lease) = shared.make(&state, |draft| {
-                let start = draft.workspace().join(&state.working_directory);
-                fs::create_dir_all(&start)
-                    .map_err(|error| Error::io(format_args!("make the directory {}", start.display()), error))
+            let (folder, lease) = shared.layout.make(&state, |draft| {
+                make_dir(&draft.workspace().join(&state.working_directory)).map_err(|error| {
+                    match error.kind() {
+                        ErrorKind::Exhausted | ErrorKind::Denied => error,
+                        _ => error.hint("choose another working directory").option("working_directory"),
+                    }
+                })
             })?;
-            Ok((shared, folder, lease, state))
-        })
-        .await?;
-        let (shared, folder, lease, state) = sandbox;
-        Ok(shared.hold(folder, lease, &state)?.parts())
+            LocalSandbox::open(&shared, folder, lease, &state)
+        });
+        // Held only now: if nobody waits for the answer any more, what was made loses its lease at once.
+        Ok(self.shared.hold(made.await?).parts())
     }
 
     async fn connect(&self, id: &SandboxId) -> Result<Parts> {
-        if let Some(sandbox) = self.shared.held(id)
-            && sandbox.state().await.is_ok()
-        {
-            return Ok(sandbox.parts());
+        if let Some(sandbox) = self.shared.held(id) {
+            if sandbox.ensure_open().is_err() {
+                return Err(Error::new(ErrorKind::Conflict, format!("the sandbox `{id}` is being closed"))
+                    .hint("remove it if that has failed"));
+            }
+            let state = sandbox.state().await?;
+            return if state.is_over() { Err(over(id)) } else { Ok(sandbox.parts()) };
         }
-        let folder = self.shared.layout.folder(id)?;
-        let (reader, wanted) = (folder.clone(), id.clone());
-        let state = blocking::run(move || reader.read(&wanted)).await?;
-        if state.is_over() {
-            return Err(missing(id).hint("its lifetime is over; gc removes what it left"));
-        }
-        let lease = Lease::take(&folder.lease())?;
-        let sandbox = self.shared.hold(folder, lease, &state)?;
-        sandbox.recover().await?;
-        Ok(sandbox.parts())
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        let sandbox = blocking::run(move || {
+            let folder = shared.layout.folder(&id)?;
+            own_directory(&shared.layout.sandboxes())?;
+            if folder.read(&id)?.is_over() {
+                return Err(over(&id));
+            }
+            let lease = match Lease::take(&folder) {
+                Err(_) if folder.is_gone() => return Err(missing(&id)),
+                lease => lease?,
+            };
+            // Again: before the lease was held it could be removed or changed.
+            let state = folder.read(&id)?;
+            let sandbox = LocalSandbox::open(&shared, folder, lease, &state)?;
+            sandbox.recover()?;
+            Ok(sandbox)
+        });
+        Ok(self.shared.hold(sandbox.await?).parts())
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<SandboxInfo>> {
@@ -244,30 +224,15 @@ impl Provider for Local {
 
     async fn remove(&self, id: &SandboxId) -> Result<()> {
         if let Some(sandbox) = self.shared.held(id) {
-            sandbox.end_at(None);
             return sandbox.end().await;
         }
-        let folder = self.shared.layout.folder(id)?;
-        let (limbo, id) = (self.shared.layout.limbo(), id.clone());
-        blocking::run(move || {
-            match folder.read(&id) {
-                Ok(state) => {
-                    kill_processes_of(state.tag)?;
-                }
-                Err(error) if error.kind() == grainchain_core::ErrorKind::NotFound => return Err(error),
-                // Its processes cannot be told from others any more; its folder can.
-                Err(error) => {
-                    tracing::warn!(%error, "a broken sandbox is removed without looking for its processes")
-                }
-            }
-            discard(&folder, Some(limbo))
-        })
-        .await
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        blocking::run(move || shared.layout.end(&id, || kill_processes_of(tag_of(&id)))).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {
-        let limbo = self.shared.layout.limbo();
-        blocking::run(move || sweep(&limbo, dry_run)).await
+        let shared = Arc::clone(&self.shared);
+        blocking::run(move || shared.layout.sweep(dry_run)).await
     }
 
     fn templates(&self) -> Option<Arc<dyn Templates>> {
@@ -283,36 +248,10 @@ impl Provider for Local {
     }
 }
 
-/// Removes the half sandboxes that killed programs left.
-fn sweep(limbo: &Path, dry_run: DryRun) -> Result<Vec<String>> {
-    let fail = |error| Error::io(format_args!("list {}", limbo.display()), error);
-    let entries = match fs::read_dir(limbo) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fail(error)),
-    };
-    let mut swept = Vec::new();
-    for entry in entries {
-        let draft = Folder(entry.map_err(fail)?.path());
-        // One that is being made is held; one that is being removed may be removed by two at once.
-        if lease::is_held(&draft.lease()) != Some(false) {
-            continue;
-        }
-        if dry_run == DryRun::No {
-            remove_tree(&draft.0)?;
-        }
-        swept.push(draft.0.display().to_string());
-    }
-    Ok(swept)
-}
-
-/// The state of a sandbox that is about to be made.
-pub(crate) fn new_state(owner: String, key: String) -> Result<State> {
-    // The system's randomness backs the id too; the tag needs no more than to differ from others on this machine.
-    let id = random_id("sb");
-    let tag =
-        blake3::hash(id.as_bytes()).as_bytes()[..4].iter().fold(0, |tag, byte| tag << 8 | u32::from(*byte));
-    Ok(State::new(SandboxId::new(id), tag, owner, key))
+/// The error for a sandbox that is there but must not be used any more.
+fn over(id: &SandboxId) -> Error {
+    Error::not_found(format!("the lifetime of the sandbox `{id}` is over"))
+        .hint("create a new one; gc removes what this one left")
 }
 
 /// Where commands start, relative to the workspace.

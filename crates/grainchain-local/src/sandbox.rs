@@ -1,46 +1,63 @@
 //! One sandbox as all its handles in this program share it.
 
-use std::path::PathBuf;
+use std::os::linux::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use grainchain_core::layer::{Layer, fold};
 use grainchain_core::{
-    Capability, Details, Error, Language, Parts, Result, SandboxId, SandboxStatus, blocking,
+    Capability, Details, Error, ErrorKind, Language, Parts, Result, SandboxId, SandboxStatus, blocking,
 };
 use grainchain_guest::{Guest, GuestConfig, Stage};
-use tokio::task::AbortHandle;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
+use crate::NAME;
+use crate::abreast::Abreast;
+use crate::layout::{Folder, Layout};
 use crate::lease::Lease;
-use crate::ports::LocalPorts;
+use crate::lock::PATIENCE;
 use crate::provider::Shared;
-use crate::state::{Folder, State};
+use crate::state::{STATE_FILE, State, tag_of};
+use crate::timer::{self, Until};
 
 /// One sandbox: its folder, what runs in it, and the share of its lease that this program holds.
 #[derive(Debug)]
 pub(crate) struct LocalSandbox {
     pub(crate) id: SandboxId,
     pub(crate) folder: Folder,
+    pub(crate) layout: Layout,
     pub(crate) guest: Guest,
     pub(crate) provider: Weak<Shared>,
     me: Weak<Self>,
     lease: Mutex<Option<Lease>>,
-    timer: Mutex<Option<AbortHandle>>,
-    /// One change of the state as a whole at a time: snapshot, restore, pause, fork, close.
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    until: Until,
+    /// The state file as it was when we last read or wrote it.
+    seen: Mutex<Option<Version>>,
+    /// One change of the sandbox as a whole at a time: snapshot, restore, pause, fork, close.
+    changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What tells one writing of the state file from the next: each makes a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    changed: (i64, i64),
 }
 
 impl LocalSandbox {
-    /// Opens the sandbox in `folder`, of whose lease the caller took a share.
+    /// Opens the sandbox in `folder`, of whose lease the caller took a share. Blocks the thread.
     pub(crate) fn open(
         provider: &Arc<Shared>,
         folder: Folder,
         lease: Lease,
         state: &State,
     ) -> Result<Arc<Self>> {
+        folder.ensure_whole()?;
         let workspace = folder.workspace();
         let mut environment = provider.config.base_environment(&workspace, &folder.temporary());
         environment.extend(state.environment.clone());
-        let config = GuestConfig::new(&workspace, state.tag)
+        let config = GuestConfig::new(&workspace, tag_of(&state.id))
             .working_directory(state.working_directory.clone())
             .environment(environment);
         let guest = Guest::new(config)?;
@@ -48,20 +65,28 @@ impl LocalSandbox {
         Ok(Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             id: state.id.clone(),
+            layout: provider.layout.clone(),
             folder,
             guest,
             provider: Arc::downgrade(provider),
             lease: Mutex::new(Some(lease)),
-            timer: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            until: watch::Sender::new(state.expires_at()),
+            // Unknown, so that a change since `state` was read is noticed.
+            seen: Mutex::default(),
+            changing: Arc::default(),
         }))
+    }
+
+    /// Begins to watch its lifetime.
+    pub(crate) fn keep_time(&self) {
+        tokio::spawn(timer::keep(Weak::clone(&self.me), self.until.subscribe()));
     }
 
     /// Its facets.
     pub(crate) fn parts(self: &Arc<Self>) -> Parts {
         let guest = Arc::new(self.guest.clone());
         let this = || Arc::clone(self);
-        Parts::new(self.id.clone(), this(), Arc::<Guest>::clone(&guest))
+        let parts = Parts::new(self.id.clone(), this(), Arc::<Guest>::clone(&guest))
             .processes(Arc::<Guest>::clone(&guest))
             .files(Arc::<Guest>::clone(&guest))
             .archive(Arc::<Guest>::clone(&guest))
@@ -71,26 +96,96 @@ impl LocalSandbox {
             .snapshots(this())
             .power(this())
             .fork(this())
-            .ports(Arc::new(LocalPorts))
-            .details(details())
+            .ports(this())
+            .details(details());
+        let abreast: Arc<dyn Layer> = Arc::new(Abreast(this()));
+        fold(NAME, &[abreast], parts)
     }
 
     /// Reads its state from disk, where other programs may have changed it.
     pub(crate) async fn state(&self) -> Result<State> {
+        self.ensure_open()?;
         let (folder, id) = (self.folder.clone(), self.id.clone());
-        blocking::run(move || folder.read(&id)).await
+        let state = blocking::run(move || folder.read(&id)).await;
+        self.notice(state)
     }
 
-    /// Changes its state on disk. The caller holds `changing`.
-    pub(crate) async fn update(&self, change: impl FnOnce(&mut State) + Send + 'static) -> Result<State> {
-        let (folder, id) = (self.folder.clone(), self.id.clone());
+    /// Does `work` on the sandbox as a whole while nobody else does, neither in this program nor in another. Begun, it goes on to
+    /// its end even when the future is dropped or the runtime shuts down: nothing is left frozen half way.
+    pub(crate) async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Self>, State) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let this = self.me.upgrade().ok_or_else(closed)?;
+        let turn = Arc::clone(&self.changing).lock_owned().await;
+        self.ensure_open()?;
         blocking::run(move || {
-            let mut state = folder.read(&id)?;
-            change(&mut state);
-            folder.write(&state)?;
-            Ok(state)
+            let _turn = turn;
+            let _lock = this.notice(this.folder.lock(&this.id, PATIENCE))?;
+            this.recover_stillness()?;
+            let state = this.notice(this.folder.read(&this.id))?;
+            work(&this, state)
         })
         .await
+    }
+
+    /// Changes its state on disk. Only for `work` that is [`alone`](Self::alone).
+    pub(crate) fn save(&self, state: &State) -> Result<()> {
+        self.folder.write(state)?;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.version();
+        Ok(())
+    }
+
+    /// Waits for the guest. Only on a thread that may block.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        Handle::current().block_on(work)
+    }
+
+    /// Follows what other programs have done with the sandbox since the last call.
+    pub(crate) async fn catch_up(&self) {
+        // One look at an inode: handing it to another thread would cost ten times as much.
+        let now = self.version();
+        let is_known = now.is_some() && now == *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_known || self.ensure_open().is_err() {
+            return;
+        }
+        // Whoever changes it in this program knows best how it is.
+        let Ok(_turn) = self.changing.try_lock() else { return };
+        let version = self.version();
+        if let Ok(state) = self.state().await {
+            self.guest.set_stage(stage(state.status));
+            self.end_at(state.expires_at());
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        }
+    }
+
+    fn version(&self) -> Option<Version> {
+        let found = std::fs::symlink_metadata(self.folder.0.join(STATE_FILE)).ok()?;
+        Some(Version { inode: found.st_ino(), changed: (found.st_ctime(), found.st_ctime_nsec()) })
+    }
+
+    /// Lets go of the sandbox when `result` says that it is there no more.
+    fn notice<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::NotFound
+        {
+            self.let_go();
+        }
+        result
+    }
+
+    fn let_go(&self) {
+        self.guest.set_stage(Stage::Closed);
+        self.end_at(None);
+        if let Some(provider) = self.provider.upgrade() {
+            provider.forget(&self.id);
+        }
+        drop(self.lease.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Refuses everything once it has ended.
+    pub(crate) fn ensure_open(&self) -> Result<()> {
+        if self.guest.stage() == Stage::Closed { Err(closed()) } else { Ok(()) }
     }
 
     /// Refuses what only works on a sandbox in `status`.
@@ -99,77 +194,50 @@ impl LocalSandbox {
             return Ok(());
         }
         let message = format!("the sandbox is {}, not {status}", state.status);
-        Err(Error::new(grainchain_core::ErrorKind::Conflict, message).hint(remedy))
+        Err(Error::new(ErrorKind::Conflict, message).hint(remedy))
     }
 
-    /// Ends it when `expires_at` comes while this program lives; `gc` does afterwards.
+    /// Ends it when `expires_at` comes.
     pub(crate) fn end_at(&self, expires_at: Option<SystemTime>) {
-        let timer = expires_at.map(|at| {
-            let (sandbox, provider) = (Weak::clone(&self.me), Weak::clone(&self.provider));
-            tokio::spawn(async move {
-                let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-                tokio::time::sleep(left).await;
-                if let (Some(sandbox), Some(_)) = (sandbox.upgrade(), provider.upgrade())
-                    && let Err(error) = sandbox.end().await
-                {
-                    tracing::warn!(%error, sandbox = %sandbox.id, "a sandbox could not be ended when its lifetime was over");
-                }
-            })
-            .abort_handle()
-        });
-        let before =
-            std::mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer);
-        if let Some(before) = before {
-            before.abort();
-        }
+        self.until.send_if_modified(|until| std::mem::replace(until, expires_at) != expires_at);
     }
 
-    /// Kills what runs and removes what it holds.
+    /// Ends it if its lifetime is over also on disk, where another program may have prolonged it. Returns when to look again.
+    pub(crate) async fn end_if_over(&self) -> Result<Option<SystemTime>> {
+        let state = match self.state().await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            state => state?,
+        };
+        if !state.is_over() {
+            return Ok(state.expires_at());
+        }
+        self.end().await.map(|()| None)
+    }
+
+    /// Kills what runs and removes what it holds; what is gone already is no error.
     pub(crate) async fn end(&self) -> Result<()> {
-        let _changing = self.changing.lock().await;
-        self.guest.set_stage(Stage::Closed);
-        self.guest.kill_all().await?;
-        let folder = self.folder.clone();
-        let limbo = self.provider.upgrade().map(|provider| provider.layout.limbo());
-        blocking::run(move || discard(&folder, limbo)).await?;
-        if let Some(provider) = self.provider.upgrade() {
-            provider.forget(&self.id);
-        }
-        drop(self.lease.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Ok(())
+        let this = self.me.upgrade().ok_or_else(closed)?;
+        let turn = Arc::clone(&self.changing).lock_owned().await;
+        blocking::run(move || {
+            let _turn = turn;
+            this.guest.set_stage(Stage::Closed);
+            match this.layout.end(&this.id, || this.wait(this.guest.kill_all())) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                ended => ended?,
+            }
+            this.let_go();
+            Ok(())
+        })
+        .await
     }
 }
 
-/// Removes a sandbox's folder, so that a crash in between leaves no half of one in the list.
-pub(crate) fn discard(folder: &Folder, limbo: Option<PathBuf>) -> Result<()> {
-    let fail = |error| Error::io(format_args!("remove {}", folder.0.display()), error);
-    let target = match limbo {
-        Some(limbo) => {
-            std::fs::create_dir_all(&limbo).map_err(fail)?;
-            let target = limbo.join(grainchain_core::types::id::random_id("gone"));
-            match std::fs::rename(&folder.0, &target) {
-                Ok(()) => target,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(fail(error)),
-            }
-        }
-        None => folder.0.clone(),
-    };
-    remove_tree(&target)
-}
-
-/// Removes a tree that hostile commands may have made deep, read-only or full of links.
-pub(crate) fn remove_tree(path: &std::path::Path) -> Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::unexpected(format!("{} cannot be removed", path.display())));
-    };
-    let root = grainchain_core::tree::Root::open(parent)?;
-    root.remove_all(name)?;
-    Ok(())
+fn closed() -> Error {
+    Error::not_found("the sandbox is closed").hint("create a new one")
 }
 
 /// What a guest may do in a sandbox of this status.
-fn stage(status: SandboxStatus) -> Stage {
+pub(crate) fn stage(status: SandboxStatus) -> Stage {
     match status {
         SandboxStatus::Paused => Stage::Frozen,
         SandboxStatus::Stopped => Stage::Stopped,

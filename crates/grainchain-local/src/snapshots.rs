@@ -1,72 +1,68 @@
 //! Snapshots of the workspace.
 
+use std::time::Duration;
+
+use crate::sandbox::{LocalSandbox, stage};
+use crate::snapshot::{
+    self, CreateOptions, LiveWriters, Problem, RestoreOptions, SnapshotRecord, Store, Writers,
+};
 use async_trait::async_trait;
 use grainchain_core::facet::Snapshots;
 use grainchain_core::{
     CreateSnapshot, Error, ErrorKind, Parts, Result, SandboxStatus, SnapshotId, SnapshotInfo, SnapshotKind,
     blocking,
 };
-use grainchain_guest::Stage;
-
-use crate::sandbox::LocalSandbox;
-use crate::snapshot::{
-    self, CreateOptions, LiveWriters, Problem, RestoreOptions, SnapshotRecord, Store, Writers,
-};
 
 #[async_trait]
 impl Snapshots for LocalSandbox {
     /// Everything stands still while the snapshot is taken, so that it shows the workspace at one moment.
     async fn create(&self, request: CreateSnapshot) -> Result<SnapshotInfo> {
-        let _changing = self.changing.lock().await;
-        let state = self.state().await?;
-        let mut options = CreateOptions::default();
-        options.name = request.name;
-        options.metadata = request.metadata;
-        options.parent = state.head.as_deref().map(snapshot::SnapshotId::parse).transpose()?;
-        let record = self
-            .while_still(&state, move |store, workspace, writers| {
-                options.writers = writers;
-                Ok(store.create(&workspace, options)?)
-            })
-            .await?;
-        let head = record.id.to_string();
-        self.update(move |state| state.head = Some(head)).await?;
-        Ok(info(record))
+        self.alone(move |sandbox, mut state| {
+            let options = CreateOptions {
+                name: request.name,
+                metadata: request.metadata,
+                parent: state.head.as_deref().map(snapshot::SnapshotId::parse).transpose()?,
+                ..CreateOptions::default()
+            };
+            let record = sandbox.while_still(&state, |store, workspace, writers| {
+                Ok(store.create(&workspace, options.writers(writers))?)
+            })?;
+            state.head = Some(record.id.to_string());
+            sandbox.save(&state)?;
+            Ok(info(record))
+        })
+        .await
     }
 
     /// Ends every process first: what they have open belongs to a past that is gone.
     async fn restore(&self, id: &SnapshotId) -> Result<Option<Parts>> {
-        let _changing = self.changing.lock().await;
         let id = snapshot::SnapshotId::parse(id.as_str())?;
-        let (folder, wanted) = (self.folder.clone(), id.clone());
-        // Nothing is killed for a snapshot that cannot be restored.
-        blocking::run(move || Ok(Store::open(folder.snapshots())?.record(&wanted)?)).await?;
-        self.guest.kill_all().await?;
-        let (folder, wanted) = (self.folder.clone(), id.clone());
-        let report = blocking::run(move || {
-            let options = RestoreOptions::default().writers(Writers::Seen(LiveWriters::none()));
-            Ok(Store::open(folder.snapshots())?.restore(&folder.workspace(), &wanted, &options)?)
-        })
-        .await?;
-        for (path, reason) in &report.not_restored {
-            tracing::warn!(path = %path.display(), reason, "not restored as it was");
-        }
-        let head = id.to_string();
-        self.update(move |state| {
-            state.head = Some(head);
+        self.alone(move |sandbox, mut state| {
+            let store = Store::open(sandbox.folder.snapshots())?;
+            // Nothing is killed for a snapshot that cannot be restored.
+            store.record(&id)?;
+            let report = sandbox.without_starts(&state, || {
+                sandbox.wait(sandbox.guest.kill_all())?;
+                let options = RestoreOptions::default().writers(Writers::Seen(LiveWriters::none()));
+                Ok(store.restore(&sandbox.folder.workspace(), &id, &options)?)
+            })?;
+            for (path, reason) in &report.not_restored {
+                tracing::warn!(path = %path.display(), reason, "not restored as it was");
+            }
+            state.head = Some(id.to_string());
             if state.status == SandboxStatus::Paused {
                 // What was frozen is gone.
                 state.status = SandboxStatus::Running;
             }
+            sandbox.save(&state)?;
+            sandbox.guest.set_stage(stage(state.status));
+            Ok(None)
         })
-        .await?;
-        if self.guest.stage() == Stage::Frozen {
-            self.guest.set_stage(Stage::Running);
-        }
-        Ok(None)
+        .await
     }
 
     async fn list(&self) -> Result<Vec<SnapshotInfo>> {
+        self.state().await?;
         let folder = self.folder.clone();
         blocking::run(move || {
             let (records, broken) = Store::open(folder.snapshots())?.list()?;
@@ -81,57 +77,32 @@ impl Snapshots for LocalSandbox {
     }
 
     async fn delete(&self, id: &SnapshotId) -> Result<()> {
-        let _changing = self.changing.lock().await;
         let id = snapshot::SnapshotId::parse(id.as_str())?;
-        let (folder, wanted) = (self.folder.clone(), id.clone());
-        blocking::run(move || {
-            Store::open(folder.snapshots())?.delete(&wanted)?;
-            Ok(())
-        })
-        .await?;
-        self.update(move |state| {
+        self.alone(move |sandbox, mut state| {
+            Store::open(sandbox.folder.snapshots())?.delete(&id)?;
             if state.head.as_deref() == Some(id.as_str()) {
                 state.head = None;
-            }
-        })
-        .await?;
-        Ok(())
-    }
-}
-
-impl LocalSandbox {
-    /// Undoes what a killed program left half restored.
-    pub(crate) async fn recover(&self) -> Result<()> {
-        let folder = self.folder.clone();
-        blocking::run(move || {
-            if folder.snapshots().exists() {
-                Store::open(folder.snapshots())?.recover(&folder.workspace())?;
+                sandbox.save(&state)?;
             }
             Ok(())
         })
         .await
     }
+}
 
-    /// Does `work` on the snapshot store while every process of the sandbox stands still.
-    pub(crate) async fn while_still<T: Send + 'static>(
-        &self,
-        state: &crate::state::State,
-        work: impl FnOnce(Store, std::path::PathBuf, Writers) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let was_running = state.status == SandboxStatus::Running;
-        if was_running {
-            self.guest.freeze().await?;
+impl LocalSandbox {
+    /// Undoes what a killed program left half done. Waits for nobody: a living program that is at work undoes nothing half way.
+    /// Blocks the thread.
+    pub(crate) fn recover(&self) -> Result<()> {
+        let _lock = match self.folder.lock(&self.id, Duration::ZERO) {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+            lock => lock?,
+        };
+        self.recover_stillness()?;
+        if self.folder.snapshots().exists() {
+            Store::open(self.folder.snapshots())?.recover(&self.folder.workspace())?;
         }
-        let (folder, guest) = (self.folder.clone(), self.guest.clone());
-        let result = blocking::run(move || {
-            let writers = Writers::Seen(LiveWriters::of_processes(guest.pids()?)?);
-            work(Store::open(folder.snapshots())?, folder.workspace(), writers)
-        })
-        .await;
-        if was_running {
-            self.guest.thaw().await?;
-        }
-        result
+        Ok(())
     }
 }
 

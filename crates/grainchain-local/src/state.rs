@@ -1,88 +1,26 @@
 //! What is known about a sandbox on disk, so that another program can find it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use grainchain_core::types::id::random_id;
 use grainchain_core::{Error, ErrorKind, Lease, Result, SandboxId, SandboxInfo, SandboxStatus};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::NAME;
+use crate::layout::{Folder, missing};
 use crate::lease;
 
-const STATE_FILE: &str = "sandbox.json";
+pub(crate) const STATE_FILE: &str = "sandbox.json";
+/// Far above what any state needs; commands can write the file too.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
 const VERSION: u32 = 1;
 
-/// Where things are below the root of all sandboxes.
-#[derive(Clone, Debug)]
-pub(crate) struct Layout {
-    root: PathBuf,
-}
-
-impl Layout {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub(crate) fn sandboxes(&self) -> PathBuf {
-        self.root.join("sandboxes")
-    }
-
-    /// Where a sandbox is built up or torn down, so that `sandboxes` never holds half of one.
-    pub(crate) fn limbo(&self) -> PathBuf {
-        self.root.join("limbo")
-    }
-
-    /// The folder of one sandbox.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` for an id that no sandbox can have; a path in disguise never gets further than this.
-    pub(crate) fn folder(&self, id: &SandboxId) -> Result<Folder> {
-        let mut components = Path::new(id.as_str()).components();
-        match (components.next(), components.next()) {
-            (Some(Component::Normal(name)), None) if name == id.as_str() => {
-                Ok(Folder(self.sandboxes().join(name)))
-            }
-            _ => Err(missing(id)),
-        }
-    }
-}
-
-/// The error for a sandbox that is not there.
-pub(crate) fn missing(id: &SandboxId) -> Error {
-    Error::not_found(format!("there is no sandbox `{}`", id.as_str().escape_debug()))
-        .hint("list the sandboxes to see which there are")
-}
-
-/// The folder of one sandbox.
-#[derive(Clone, Debug)]
-pub(crate) struct Folder(pub(crate) PathBuf);
-
 impl Folder {
-    pub(crate) fn workspace(&self) -> PathBuf {
-        self.0.join("workspace")
-    }
-
-    pub(crate) fn temporary(&self) -> PathBuf {
-        self.0.join("tmp")
-    }
-
-    pub(crate) fn snapshots(&self) -> PathBuf {
-        self.0.join("snapshots")
-    }
-
-    pub(crate) fn lease(&self) -> PathBuf {
-        self.0.join("lease")
-    }
-
     /// Reads the state.
     ///
     /// # Errors
@@ -90,49 +28,75 @@ impl Folder {
     /// `NotFound` when there is no such sandbox, `Unexpected` when its state is garbage.
     pub(crate) fn read(&self, id: &SandboxId) -> Result<State> {
         let path = self.0.join(STATE_FILE);
-        let text = match fs::read(&path) {
+        let broken = |reason: &dyn std::fmt::Display| broken(&path, reason);
+        let text = match self.text() {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.0.exists() => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => return Err(missing(id)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_gone() => {
                 return Err(missing(id));
             }
-            Err(error) => return Err(broken(&path, error)),
+            Err(error) => return Err(broken(&error)),
         };
-        let state: State = serde_json::from_slice(&text).map_err(|error| broken(&path, error))?;
+        let state: State = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
         if state.version != VERSION {
-            return Err(broken(
-                &path,
-                format_args!("version {} is not one this program knows", state.version),
-            ));
+            return Err(broken(&format_args!("version {} is not one this program knows", state.version)));
         }
         if state.id != *id {
-            return Err(broken(&path, format_args!("it belongs to {}", state.id)));
+            return Err(broken(&format_args!("it belongs to {}", state.id.as_str().escape_debug())));
+        }
+        if !matches!(state.status, SandboxStatus::Running | SandboxStatus::Paused | SandboxStatus::Stopped) {
+            return Err(broken(&format_args!("no sandbox is {}", state.status)));
+        }
+        if !state
+            .working_directory
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        {
+            return Err(broken(&"its working directory leads out of the workspace"));
         }
         Ok(state)
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        let file = self.open_file(STATE_FILE, OFlags::RDONLY)?;
+        let mut text = Vec::new();
+        file.take(MOST_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(io::Error::other(format!("it is larger than {MOST_BYTES} bytes")));
+        }
+        Ok(text)
     }
 
     /// Writes the state in one step.
     pub(crate) fn write(&self, state: &State) -> Result<()> {
         let path = self.0.join(STATE_FILE);
-        let part = self.0.join(random_id(".state"));
         let fail = |error| Error::io(format_args!("write {}", path.display()), error);
         let text = serde_json::to_vec_pretty(state).map_err(|error| Error::unexpected(error.to_string()))?;
-        let written = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&part)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&part, &path));
+        let folder = self.open().map_err(fail)?;
+        let part = random_id(".state");
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let written = rustix::fs::openat(&folder, &part, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(io::Error::from)
+            .and_then(|file| File::from(file).write_all(&text))
+            .and_then(|()| Ok(rustix::fs::renameat(&folder, &part, &folder, STATE_FILE)?));
         if written.is_err() {
             // The error that matters is the one above.
-            fs::remove_file(&part).ok();
+            rustix::fs::unlinkat(&folder, &part, AtFlags::empty()).ok();
         }
         written.map_err(fail)
     }
 }
 
-fn broken(path: &Path, reason: impl std::fmt::Display) -> Error {
+fn broken(path: &Path, reason: &dyn std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unexpected, format!("the state in {} cannot be used: {reason}", path.display()))
         .hint("mend the file, or remove the sandbox")
+}
+
+/// What marks the processes of sandbox `id`. It follows from the id and is written nowhere: a state that a command has changed
+/// cannot make us kill somebody else's processes, and those of a broken sandbox can still be found.
+pub(crate) fn tag_of(id: &SandboxId) -> u32 {
+    let hash = blake3::hash(id.as_str().as_bytes());
+    hash.as_bytes()[..4].iter().fold(0, |tag, byte| tag << 8 | u32::from(*byte))
 }
 
 /// What is known about a sandbox.
@@ -141,8 +105,6 @@ fn broken(path: &Path, reason: impl std::fmt::Display) -> Error {
 pub(crate) struct State {
     pub(crate) version: u32,
     pub(crate) id: SandboxId,
-    /// What marks its processes.
-    pub(crate) tag: u32,
     pub(crate) status: SandboxStatus,
     /// Milliseconds since 1970, as all times here.
     pub(crate) created_ms: u64,
@@ -159,11 +121,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(id: SandboxId, tag: u32, owner: String, key: String) -> Self {
+    /// The state of a sandbox that is about to be made.
+    pub(crate) fn new(owner: String, key: String) -> Self {
         Self {
             version: VERSION,
-            id,
-            tag,
+            id: SandboxId::new(random_id("sb")),
             status: SandboxStatus::Running,
             created_ms: to_ms(SystemTime::now()),
             expires_ms: None,
@@ -194,8 +156,11 @@ impl State {
         let mut info = SandboxInfo::new(self.id.clone(), NAME, self.status);
         info.created_at = Some(from_ms(self.created_ms));
         info.expires_at = self.expires_at();
-        info.working_directory = Some(folder.workspace().join(&self.working_directory).display().to_string());
-        info.lease = Some(Lease::new(self.owner.clone(), lease::is_held(&folder.lease())));
+        let mut start = folder.workspace();
+        // Joining nothing would add a slash.
+        start.extend(self.working_directory.iter());
+        info.working_directory = Some(start.display().to_string());
+        info.lease = Some(Lease::new(self.owner.clone(), lease::is_held(folder)));
         info.keep_alive = self.keep;
         info.key = Some(self.key.clone());
         info.metadata.clone_from(&self.metadata);

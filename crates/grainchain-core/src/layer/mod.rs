@@ -81,7 +81,7 @@ layer! {
 }
 
 /// Puts `layers` around the facets of one sandbox, the first innermost.
-pub(crate) fn fold(provider: &'static str, layers: &[Arc<dyn Layer>], parts: Parts) -> Parts {
+pub fn fold(provider: &'static str, layers: &[Arc<dyn Layer>], parts: Parts) -> Parts {
     layers.iter().fold(parts, |parts, layer| {
         let scope = Scope {
             provider,
