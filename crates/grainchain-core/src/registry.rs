@@ -82,6 +82,20 @@ impl Registry {
         Err(Error::config(format!("there is no provider `{name}`")).hint(hint))
     }
 
+    /// Refuses settings of providers that do not exist: a misspelt name would be ignored silently.
+    fn check(&self, settings: &Settings) -> Result<()> {
+        for own in settings.configured_providers().filter(|own| !self.known.contains(&own.name())) {
+            self.entry(own.name()).map_err(|error| match own.place() {
+                Some(place) => {
+                    let message = format!("{place}: providers.{}: {}", own.name(), error.message());
+                    Error::config(message).hint(error.remedy().unwrap_or_default())
+                }
+                None => error,
+            })?;
+        }
+        Ok(())
+    }
+
     /// A client of the provider that `settings` choose, with the configured defaults for its sandboxes.
     ///
     /// # Errors
@@ -97,6 +111,7 @@ impl Registry {
     ///
     /// `Config` naming file, line and key, or the part of the URI.
     pub fn client_of(&self, name: &str, settings: &Settings) -> Result<Client> {
+        self.check(settings)?;
         if !name.contains("://") {
             let entry = self.entry(name)?;
             let provider = (entry.build)(&settings.provider(name))?;
@@ -119,5 +134,48 @@ impl Registry {
             }
         }
         Ok(Client::from_arc((entry.build)(&own)?).defaults(defaults))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        let build = |_: &ProviderSettings| Err(Error::unexpected("nothing is built here"));
+        let entry = Entry { name: "here", about: "", target: UriTarget::Image, build };
+        Registry::new([entry], ["here", "elsewhere"])
+    }
+
+    fn refusal(text: &str) -> String {
+        let settings = Settings::parse(text, Path::new("test.toml"), &|_| None).unwrap();
+        registry().client(&settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_provider_is_answered_with_those_there_are() {
+        let error = refusal("default_provider = \"nowhere\"");
+        assert!(error.contains("`nowhere`") && error.contains("enabled here: here"), "{error}");
+        assert!(error.contains("elsewhere"), "{error}");
+    }
+
+    #[test]
+    fn a_provider_that_was_left_out_is_answered_with_its_feature() {
+        let error = refusal("default_provider = \"elsewhere\"");
+        assert!(error.contains("feature `elsewhere`"), "{error}");
+    }
+
+    #[test]
+    fn settings_of_a_misspelt_provider_are_not_ignored() {
+        let error = refusal("default_provider = \"here\"\n[providers.heer]\nx = 1");
+        assert!(error.starts_with("test.toml:2: providers.heer: "), "{error}");
+    }
+
+    #[test]
+    fn settings_of_a_provider_that_was_left_out_are_no_fault() {
+        let error = refusal("default_provider = \"here\"\n[providers.elsewhere]\nx = 1");
+        assert_eq!(error, "nothing is built here");
     }
 }

@@ -101,6 +101,7 @@ impl Settings {
                         let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
                         let mut own = ProviderSettings::new(&name);
                         own.origin = Some(origin.to_owned());
+                        own.line = Some(line);
                         for (key, located) in entries {
                             own.lines.insert(key.clone(), located.line);
                             own.values.insert(key, located.plain());
@@ -177,6 +178,7 @@ pub struct ProviderSettings {
     name: String,
     values: Map<String, Value>,
     lines: BTreeMap<String, usize>,
+    line: Option<usize>,
     origin: Option<PathBuf>,
 }
 
@@ -194,12 +196,17 @@ impl std::fmt::Debug for ProviderSettings {
 impl ProviderSettings {
     /// No settings of the provider `name`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), values: Map::new(), lines: BTreeMap::new(), origin: None }
+        Self { name: name.into(), values: Map::new(), lines: BTreeMap::new(), line: None, origin: None }
     }
 
     /// The provider's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The file and line that they stand in, as errors name them.
+    pub fn place(&self) -> Option<String> {
+        Some(format!("{}:{}", self.origin.as_ref()?.display(), self.line?))
     }
 
     /// The keys that are set.

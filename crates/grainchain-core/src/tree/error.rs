@@ -158,7 +158,8 @@ fn kind_of(errno: Errno) -> TreeErrorKind {
         Errno::NOENT => TreeErrorKind::NotFound,
         Errno::EXIST => TreeErrorKind::AlreadyExists,
         Errno::ACCESS | Errno::PERM => TreeErrorKind::Denied,
-        Errno::NAMETOOLONG | Errno::LOOP => TreeErrorKind::InvalidPath,
+        // Renaming a directory into itself is `EINVAL`.
+        Errno::NAMETOOLONG | Errno::LOOP | Errno::INVAL => TreeErrorKind::InvalidPath,
         Errno::NOTDIR => TreeErrorKind::NotADirectory,
         Errno::ISDIR => TreeErrorKind::IsADirectory,
         Errno::NOTEMPTY => TreeErrorKind::NotEmpty,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use grainchain_core::{Error, OutputStream, Result};
+use grainchain_core::{Error, ExitStatus, OutputStream, Result};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Table;
@@ -74,9 +74,13 @@ impl Pump {
         for stream in &mut self.streams {
             stream.drain(&self.record)?;
         }
-        self.reap()?;
+        let ended = self.reap()?;
         if let Some(failure) = failure {
+            // A result or an error, never both: our own SIGKILL is no way that the command ended.
             return Ok(End::Failed(failure));
+        }
+        if let Some(ended) = ended {
+            self.record.journal().push_exit(ended);
         }
         self.table.finished(&self.record);
         self.until_all_is_closed().await?;
@@ -124,15 +128,13 @@ impl Pump {
         Ok(())
     }
 
-    fn reap(&mut self) -> Result<()> {
+    fn reap(&mut self) -> Result<Option<ExitStatus>> {
         let mut status = self.record.status();
         let ended = self.child.try_wait().map_err(|error| Error::io("wait for the process", error))?;
-        let Some(ended) = ended else { return Ok(()) };
+        let Some(ended) = ended else { return Ok(None) };
         let ended = exit_status(ended)?;
         *status = Some(ended);
-        drop(status);
-        self.record.journal().push_exit(ended);
-        Ok(())
+        Ok(Some(ended))
     }
 }
 
