@@ -25,7 +25,7 @@ impl Lease {
     pub(crate) fn take(folder: &Folder) -> Result<Self> {
         let path = folder.0.join(LEASE_FILE);
         let fail = |error| Error::io(format_args!("take the lease {}", path.display()), error);
-        let file = folder.open_file(LEASE_FILE, OFlags::CREATE | OFlags::RDWR).map_err(fail)?;
+        let file = folder.open_file(LEASE_FILE, OFlags::CREATE | OFlags::RDONLY).map_err(fail)?;
         if !take(&file, FlockOperation::NonBlockingLockShared, PATIENCE).map_err(fail)? {
             let message = format!("the lease {} is locked by another program", path.display());
             return Err(
@@ -38,6 +38,7 @@ impl Lease {
 
 /// Whether any client holds the lease; none when that cannot be told.
 pub(crate) fn is_held(folder: &Folder) -> Option<bool> {
+    // For writing, because a network file system locks exclusively only what is open for that.
     let file = match folder.open_file(LEASE_FILE, OFlags::RDWR) {
         Ok(file) => file,
         // Of a folder that is just being moved away by whoever ends the sandbox nothing can be said.

@@ -11,7 +11,9 @@ impl Ports for LocalSandbox {
     async fn preview_url(&self, port: u16) -> Result<PreviewUrl> {
         self.ensure_open()?;
         if port == 0 {
-            return Err(Error::bad_request("0 is not a port that anything can listen on").option("port"));
+            return Err(Error::bad_request("0 is not a port that anything can listen on")
+                .hint("name the port that the program in the sandbox listens on")
+                .option("port"));
         }
         Ok(PreviewUrl::new(format!("http://127.0.0.1:{port}"), port))
     }
