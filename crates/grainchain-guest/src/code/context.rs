@@ -139,37 +139,50 @@ impl Context {
                 Err(NoTurn::Closed) => continue,
                 Err(NoTurn::Elapsed) => return Err(never_ran(timeout.unwrap_or_default())),
             };
-            if let Some(mut interpreter) = place.left_behind() {
-                if interpreter.is_alive() {
-                    interpreter
-                        .enter_runtime()
-                        .map_err(|error| Error::io("wait for the interpreter's pipes", error))?;
-                    return Ok(Live { interpreter, place });
-                }
-                // Whatever it has left behind belonged to it.
-                if let Err(error) = interpreter.tree.kill_promptly().await {
-                    tracing::debug!(%error, "a context left processes behind");
-                }
+            // None: somebody has restarted the context meanwhile.
+            if let Some(live) = self.furnish(guest, place, deadline, timeout).await? {
+                return Ok(live);
             }
-            let interpreter = self.launch(guest)?;
-            let mut live = Live { interpreter, place };
-            if !live.place.sit_down(&live.interpreter.tree) {
-                continue;
+        }
+    }
+
+    /// Finds a living interpreter in `place`, or starts one; none when the place was closed.
+    async fn furnish(
+        &self,
+        guest: &Guest,
+        place: Place,
+        deadline: Option<Instant>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Live>> {
+        if let Some(mut interpreter) = place.left_behind() {
+            if interpreter.is_alive() {
+                interpreter
+                    .enter_runtime()
+                    .map_err(|error| Error::io("wait for the interpreter's pipes", error))?;
+                return Ok(Some(Live { interpreter, place }));
             }
-            let limit = Instant::now() + START_LIMIT;
-            let until = deadline.map_or(limit, |deadline| deadline.min(limit));
-            match timeout_at(until, live.interpreter.greeted(self.driver)).await {
-                Ok(Ok(())) => return Ok(live),
-                // Not for want of anything: somebody has restarted the context meanwhile.
-                Ok(Err(_)) if live.place.is_closed() => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_elapsed) if until == limit => {
-                    let message =
-                        format!("the interpreter for {} did not start within {START_LIMIT:?}", self.language);
-                    return Err(Error::new(ErrorKind::Timeout, message).effect(Effect::None));
-                }
-                Err(_elapsed) => return Err(never_ran(timeout.unwrap_or_default())),
+            // Whatever it has left behind belonged to it.
+            if let Err(error) = interpreter.tree.kill_promptly().await {
+                tracing::debug!(%error, "a context left processes behind");
             }
+        }
+        let interpreter = self.launch(guest)?;
+        let mut live = Live { interpreter, place };
+        if !live.place.sit_down(&live.interpreter.tree) {
+            return Ok(None);
+        }
+        let limit = Instant::now() + START_LIMIT;
+        let until = deadline.map_or(limit, |deadline| deadline.min(limit));
+        match timeout_at(until, live.interpreter.greeted(self.driver)).await {
+            Ok(Ok(())) => Ok(Some(live)),
+            Ok(Err(_)) if live.place.is_closed() => Ok(None),
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) if until == limit => {
+                let message =
+                    format!("the interpreter for {} did not start within {START_LIMIT:?}", self.language);
+                Err(Error::new(ErrorKind::Timeout, message).effect(Effect::None))
+            }
+            Err(_elapsed) => Err(never_ran(timeout.unwrap_or_default())),
         }
     }
 
@@ -178,10 +191,20 @@ impl Context {
         Interpreter::launch(guest, self.driver, directory.as_ref(), &self.surroundings)
     }
 
-    /// Ends the interpreter, whatever it does; the next one is started at the next run.
-    pub(super) async fn restart(&self) -> Result<()> {
-        let old = self.lock().as_mut().map(|seat| std::mem::replace(seat, Seat::new()));
-        end(old.ok_or_else(|| unknown(&self.id))?).await
+    /// Ends the interpreter, whatever it does, and starts the next before anybody else has a turn.
+    pub(super) async fn restart(&self, guest: &Guest) -> Result<ContextInfo> {
+        let seat = Seat::new();
+        let place = Arc::clone(&seat).take(None).await;
+        let old = self.lock().as_mut().map(|current| std::mem::replace(current, seat));
+        end(old.ok_or_else(|| unknown(&self.id))?).await?;
+        if let Ok(place) = place
+            && let Some(live) = self.furnish(guest, place, None, None).await?
+        {
+            live.give_back();
+        }
+        self.info(guest).ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "the context was restarted or deleted by somebody else meanwhile")
+        })
     }
 
     /// Ends the interpreter for good.

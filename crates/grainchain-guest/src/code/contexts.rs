@@ -112,9 +112,7 @@ impl Code for Guest {
     /// Dropping the future leaves a context whose interpreter starts at the next run.
     async fn restart_context(&self, id: &ContextId) -> Result<ContextInfo> {
         drop(self.running()?);
-        let context = self.shared.contexts.find(id)?;
-        context.restart().await?;
-        context.settle(self).await
+        self.shared.contexts.find(id)?.restart(self).await
     }
 
     /// Ends the interpreter, also in the middle of code. A default context comes back when it is used again.

@@ -78,6 +78,7 @@ pub(crate) struct Bundle(pub(crate) Vec<(String, Bytes)>);
 
 impl Bundle {
     /// The data of one MIME type.
+    #[cfg(test)]
     pub(crate) fn get(&self, mime: &str) -> Option<&Bytes> {
         self.0.iter().find(|(name, _)| name == mime).map(|(_, data)| data)
     }

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A sandbox of its own; nothing of it is left at the end of the test.
 struct Setup {
     guest: Guest,
-    _folder: TempDir,
+    folder: TempDir,
     tag: u32,
 }
 
@@ -43,7 +43,7 @@ fn sandbox_with_path(path: &str) -> Setup {
     let tag = getrandom::u32().expect("a number");
     let environment = BTreeMap::from([("PATH".to_owned(), path.to_owned())]);
     let guest = Guest::new(GuestConfig::new(folder.path(), tag).environment(environment)).expect("a guest");
-    Setup { guest, _folder: folder, tag }
+    Setup { guest, folder, tag }
 }
 
 /// Whether the interpreter is on this machine. A test that cannot run says so.
@@ -137,6 +137,11 @@ impl Setup {
 
     async fn run(&self, language: Language, code: &str) -> Cell {
         self.request(RunCode::new(code).language(language)).await
+    }
+
+    /// How many processes it has.
+    fn alive(&self) -> usize {
+        self.guest.pids().unwrap().len()
     }
 
     async fn create(&self, language: Language) -> ContextId {

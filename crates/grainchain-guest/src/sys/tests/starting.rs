@@ -204,6 +204,63 @@ fn no_descriptor_of_ours_reaches_the_child() {
 }
 
 #[test]
+fn a_channel_arrives_as_descriptors_3_and_4_and_nothing_else_does() {
+    let leaks: Vec<_> = (0..20).map(|_| rustix::io::dup(null()).unwrap()).collect();
+    let (request, mut ours) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let (answer, response) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let (null, setup) = (null(), shell("read word <&3; exec >&4; echo $word; ls /proc/$$/fd"));
+    let mut spawn = setup.with([null.as_fd(); 3]);
+    spawn.channel = Some([request.as_fd(), response.as_fd()]);
+    let mut child = spawn.start().unwrap();
+    drop((leaks, request, response));
+    rustix::io::write(&mut ours, b"hello\n").unwrap();
+    let mut text = String::new();
+    File::from(answer).read_to_string(&mut text).unwrap();
+    wait(&mut child);
+    assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["hello", "0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_channel_whose_descriptors_lie_crossed_or_on_each_others_numbers_arrives() {
+    // In a process of its own, because it needs certain numbers.
+    if std::env::var_os("GRAINCHAIN_TEST_CHANNEL").is_some() {
+        let keep = |fd: OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 100).unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (high_read, high_write) = (keep(read), keep(write));
+        let (high_cwd, high_null) = (keep(folder_fd("/usr".as_ref())), keep(null()));
+        let mut good = true;
+        // The folder, both ends of a pipe, and which of the two goes where.
+        for [folder, reading, writing] in [[3, 4, 5], [4, 3, 1], [5, 4, 3], [0, 1, 4], [3, 0, 1], [9, 3, 4]] {
+            let place = |fd: &OwnedFd, number: i32| {
+                #[expect(unsafe_code, reason = "placing descriptors on certain numbers on purpose")]
+                // SAFETY: whatever was there is not used by this process, whose only thread at work is this one.
+                unsafe {
+                    assert_eq!(libc::dup2(fd.as_raw_fd(), number), number);
+                    BorrowedFd::borrow_raw(number)
+                }
+            };
+            let (folder, reading, writing) =
+                (place(&high_cwd, folder), place(&high_read, reading), place(&high_write, writing));
+            let setup = shell("read word <&3; echo $word $(pwd) >&4");
+            let mut spawn = setup.with([high_null.as_fd(); 3]);
+            spawn.working_directory = Some(folder);
+            spawn.channel = Some([reading, writing]);
+            rustix::io::write(&high_write, b"hello\n").unwrap();
+            good &= wait(&mut spawn.start().unwrap()) == WaitStatus::Exited(0);
+            let mut text = [0; 64];
+            let length = rustix::io::read(&high_read, &mut text).unwrap();
+            good &= &text[..length] == b"hello /usr\n";
+        }
+        process::exit(if good { 42 } else { 1 });
+    }
+    let name = "a_channel_whose_descriptors_lie_crossed_or_on_each_others_numbers_arrives";
+    let own = std::env::current_exe().unwrap();
+    let mut setup = program(&[own.to_str().unwrap(), name, "--nocapture", "--test-threads=1"]);
+    setup.environment.push(("GRAINCHAIN_TEST_CHANNEL".into(), "1".into()));
+    assert_eq!(wait(&mut setup.start()), WaitStatus::Exited(42));
+}
+
+#[test]
 fn standard_descriptors_may_be_crossed_and_equal() {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let null = null();
