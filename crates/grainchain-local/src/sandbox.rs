@@ -92,7 +92,7 @@ impl LocalSandbox {
             .archive(Arc::<Guest>::clone(&guest))
             //.watch(Arc::<Guest>::clone(&guest))
             .code(Arc::<Guest>::clone(&guest))
-            //.metrics(guest)
+            .metrics(guest)
             .snapshots(this())
             .power(this())
             .fork(this())
