@@ -1,7 +1,7 @@
 //! Code in interpreters that keep their variables.
 
 use std::future::IntoFuture;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -16,6 +16,7 @@ use crate::types::capture::Collector;
 use crate::types::code::{CodeEvent, CodeResult, CodeStream, ContextInfo, CreateContext, Language, RunCode};
 use crate::types::command::DEFAULT_OUTPUT_LIMIT;
 use crate::types::id::ContextId;
+use crate::types::output::Output;
 
 /// How long an interpreter that ran over its time may take to stop when interrupted, before it is killed.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
@@ -93,14 +94,24 @@ impl IntoFuture for RunningCode {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let begun = Instant::now();
+            let (started_at, begun) = (SystemTime::now(), Instant::now());
             let sandbox = self.sandbox.clone();
             let mut events = self.stream().await?;
             let mut result = CodeResult::default();
             let (mut stdout, mut stderr) =
                 (Collector::new(DEFAULT_OUTPUT_LIMIT), Collector::new(DEFAULT_OUTPUT_LIMIT));
-            while let Some(event) = events.next().await {
-                match event? {
+            let failure = loop {
+                let event = match events.next().await {
+                    Some(Ok(event)) => event,
+                    Some(Err(error)) => break error,
+                    None => {
+                        let error =
+                            Error::new(ErrorKind::Connection, "the interpreter ended before the code did")
+                                .hint("its context starts afresh at the next run");
+                        break sandbox.client().complete(error, Operation::RunCode, Some(sandbox.id()));
+                    }
+                };
+                match event {
                     CodeEvent::Stdout(bytes) => stdout.push(&bytes),
                     CodeEvent::Stderr(bytes) => stderr.push(&bytes),
                     CodeEvent::Display(bundle) => result.displays.push(bundle),
@@ -114,10 +125,9 @@ impl IntoFuture for RunningCode {
                         return Ok(result);
                     }
                 }
-            }
-            let error = Error::new(ErrorKind::Connection, "the interpreter ended before the code did")
-                .hint("its context starts afresh at the next run");
-            Err(sandbox.client().complete(error, Operation::RunCode, Some(sandbox.id())))
+            };
+            let (stdout, stderr) = (stdout.finish(), stderr.finish());
+            Err(failure.output(Output::new(None, stdout, stderr, started_at, begun.elapsed())))
         })
     }
 }
@@ -137,7 +147,7 @@ impl Sandbox {
     /// # Errors
     ///
     /// `NotFound` naming the interpreter that is missing, `Timeout` when the code was interrupted, `Connection` when the
-    /// interpreter died.
+    /// interpreter died. The last two hold what was printed until then.
     ///
     /// # Cancel safety
     ///
