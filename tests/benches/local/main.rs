@@ -4,7 +4,6 @@
 //! the smallest and the largest beside it.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-#![expect(missing_docs, reason = "a program, not a library")]
 
 mod code;
 mod exec;

@@ -83,6 +83,7 @@ impl Child {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
+    #[cfg(test)]
     pub(crate) async fn wait(&mut self) -> io::Result<WaitStatus> {
         self.ended().await?;
         self.try_wait()?
@@ -94,7 +95,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`Self::wait`].
+    /// `ECHILD` if somebody else in this process reaped it or `SIGCHLD` is ignored; outside a runtime with
+    /// I/O enabled this panics, as every [`AsyncFd`] does.
     ///
     /// # Cancel safety
     ///
@@ -119,7 +121,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`Self::wait`].
+    /// As [`Self::ended`].
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.status.is_some() {
             return Poll::Ready(Ok(()));
@@ -169,7 +171,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`Self::wait`].
+    /// As [`Self::ended`].
     pub(crate) fn try_wait(&mut self) -> io::Result<Option<WaitStatus>> {
         if self.status.is_none() && peek(&self.shared.pidfd, libc::WNOWAIT)?.is_some() {
             self.shared.reaped.get_or_init(ticks_now);
@@ -206,6 +208,7 @@ impl Handle {
     /// # Errors
     ///
     /// `ESRCH` once it has been reaped, `EPERM` if it changed its user, `EINVAL` for no signal.
+    #[cfg(test)]
     pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
         send_signal(&self.shared.pidfd, signal)
     }

@@ -1,7 +1,7 @@
 //! One look at all processes, and which of them belong to a selection.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     io,
     time::Duration,
 };
@@ -39,10 +39,9 @@ impl Selector {
     }
 
     pub(super) fn wants_command(&self, command: CommandNumber) -> bool {
-        match &self.scope {
+        match self.scope {
             Scope::All => true,
-            Scope::Command(wanted) => *wanted == command,
-            Scope::AllBut(spared) => !spared.contains(&command),
+            Scope::Command(wanted) => wanted == command,
         }
     }
 }
@@ -52,7 +51,6 @@ impl Selector {
 pub(crate) enum Scope {
     All,
     Command(CommandNumber),
-    AllBut(BTreeSet<CommandNumber>),
 }
 
 /// How hard to look.

@@ -36,6 +36,7 @@ impl SandboxTag {
     /// # Errors
     ///
     /// When the kernel gives no random bytes.
+    #[cfg(test)]
     pub(crate) fn random() -> io::Result<Self> {
         getrandom::u32().map(Self).map_err(|error| io::Error::other(error.to_string()))
     }

@@ -1,8 +1,8 @@
-use std::{collections::BTreeSet, process};
+use std::process;
 
 use super::*;
 use crate::sys::{
-    scan::{Depth, Evidence, Scope, Selector},
+    scan::{Depth, Evidence, Selector},
     tree::{TreeError, find, kill_tree},
 };
 
@@ -192,23 +192,6 @@ fn another_sandbox_with_the_same_command_number_is_spared() {
     assert_eq!(theirs_child.try_wait().unwrap(), None);
     assert_eq!(unmarked_child.try_wait().unwrap(), None);
     end(&Selector::sandbox(other.sandbox));
-}
-
-#[test]
-fn all_but_some_commands_can_be_ended() {
-    let tokens = [Token::new(), Token::new(), Token::new()];
-    let mark = fresh_mark();
-    let _children: Vec<_> = (1..)
-        .zip(&tokens)
-        .map(|(command, token)| {
-            program(&["sleep", &token.0]).mark(Mark { command: number(command), ..mark }).start()
-        })
-        .collect();
-    tokens.iter().for_each(|token| token.await_alive(1));
-    let scope = Scope::AllBut(BTreeSet::from([number(2)]));
-    assert_eq!(end(&Selector { scope, ..Selector::sandbox(mark.sandbox) }), 2);
-    assert_eq!(tokens.each_ref().map(|token| token.alive().len()), [0, 1, 0]);
-    end(&Selector::sandbox(mark.sandbox));
 }
 
 /// A process that changes its own limits, by the tool of util-linux.
