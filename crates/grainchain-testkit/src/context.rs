@@ -29,10 +29,10 @@ struct Shared {
 
 impl Context {
     pub(crate) async fn new(setup: &Setup) -> Result<Self> {
-        let mark =
-            format!("testkit-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mark = format!("testkit-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let client = setup.client().await?.owner(mark.clone());
-        let shared = Shared { setup: setup.clone(), client, mark, own: OnceCell::new(), opened: Mutex::default() };
+        let shared =
+            Shared { setup: setup.clone(), client, mark, own: OnceCell::new(), opened: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -106,8 +106,7 @@ impl Context {
 
     /// Closes everything and looks whether anything is left.
     pub(crate) async fn finish(&self) -> Outcome {
-        let opened =
-            std::mem::take(&mut *self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        let opened = std::mem::take(&mut *self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner));
         let ids: Vec<_> = opened.iter().map(|sandbox| sandbox.id().clone()).collect();
         let mut closed: Outcome = Ok(());
         for sandbox in &opened {

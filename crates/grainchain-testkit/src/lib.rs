@@ -6,6 +6,7 @@ mod check;
 mod case;
 mod cases;
 mod context;
+pub mod faulty;
 mod poll;
 mod run;
 mod setup;

@@ -49,7 +49,9 @@ pub fn trials(runtime: &Arc<Runtime>, setup: &Setup, extra: &[Case]) -> Vec<Tria
     let mut all: Vec<Case> = cases().into_iter().chain(extra.iter().copied()).collect();
     // The long ones first, so that they do not stand alone at the end.
     all.sort_by_key(|case| !case.tags.contains(&Tag::Heavy));
-    all.into_iter().map(|case| trial(runtime, setup, case, &standing(&case, setup, client.provider_info()))).collect()
+    all.into_iter()
+        .map(|case| trial(runtime, setup, case, &standing(&case, setup, client.provider_info())))
+        .collect()
 }
 
 fn trial(runtime: &Arc<Runtime>, setup: &Setup, case: Case, standing: &Standing) -> Trial {

@@ -26,6 +26,9 @@ fn add(builder: &mut Builder<Vec<u8>>, name: &str, kind: EntryType, target: &str
     bytes[157..157 + target.len()].copy_from_slice(target.as_bytes());
     header.set_entry_type(kind);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_700_000_000);
     header.set_size(data.len() as u64);
     header.set_cksum();
     // Writing to memory cannot fail.

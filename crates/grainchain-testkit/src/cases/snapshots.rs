@@ -8,7 +8,7 @@ use crate::check::{Outcome, fails};
 
 /// Everything below the working directory with content and mode, as text.
 async fn state(sandbox: &Sandbox) -> Outcome<String> {
-    sh(sandbox, "find . | LC_ALL=C sort | while read -r f; do ls -ld \"$f\" | cut -c1-10; echo \"$f\"; [ -L \"$f\" ] && readlink \"$f\" || { [ -f \"$f\" ] && cksum < \"$f\"; }; done").await
+    sh(sandbox, "find . | LC_ALL=C sort | while read -r f; do ls -ld \"$f\" | cut -c1-10; echo \"$f\"; [ -L \"$f\" ] && readlink \"$f\" || { [ -f \"$f\" ] && cksum < \"$f\"; }; done; :").await
 }
 
 cases! { snapshots:

@@ -1,0 +1,3 @@
+//! The suite itself under test.
+
+mod faults;
