@@ -54,6 +54,20 @@
         }
       },
     });
+    // Past the stream's own books: an interrupt in the middle of a write would leave it waiting for the end of that.
+    const { write } = stream;
+    stream.write = function (chunk, encoding, done) {
+      if (typeof chunk !== 'string' && !(chunk instanceof Uint8Array)) return write.call(stream, chunk, encoding, done);
+      const callback = typeof encoding === 'function' ? encoding : done;
+      let failure = null;
+      try {
+        writeAll(fd, typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk);
+      } catch (error) {
+        failure = error;
+      }
+      if (typeof callback === 'function') process.nextTick(callback, failure);
+      return true;
+    };
     stream.fd = fd;
     stream._type = 'pipe';
     stream._isStdio = true;

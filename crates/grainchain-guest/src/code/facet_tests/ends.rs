@@ -149,7 +149,8 @@ async fn a_dropped_run_is_interrupted_and_the_next_finds_the_variables() {
             let mut events = setup.stream(RunCode::new(endless).language(language)).await.unwrap();
             until_printed(&mut events, "on").await;
             drop(events);
-            assert_eq!(setup.run(language, get).await.out, "5\n", "{language}");
+            let cell = setup.run(language, get).await;
+            assert_eq!(cell.out, "5\n", "{language}: {cell:?}");
         }
     }
 }
