@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use grainchain_core::layer::{Around, Attempt, Call};
+use grainchain_core::operation::OperationClass;
 use grainchain_core::{Error, Operation, Result};
 
 use crate::sandbox::LocalSandbox;
@@ -17,6 +18,10 @@ impl Around for Abreast {
 
     async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, mut attempt: Attempt<'a, T>) -> Result<T> {
         self.0.catch_up().await;
+        // Looking and ending wait for nobody.
+        if !matches!(call.operation.class(), OperationClass::Query | OperationClass::End) {
+            self.0.stand_by().await;
+        }
         // Closing what is gone is no error; all else is, the same for every facet.
         if call.operation != Operation::Close {
             self.0.ensure_open()?;

@@ -159,6 +159,13 @@ impl LocalSandbox {
         }
     }
 
+    /// Waits while everything stands still for a snapshot or a restore. One that is paused is not waited for.
+    pub(crate) async fn stand_by(&self) {
+        if self.guest.stage() == Stage::Frozen {
+            drop(self.changing.lock().await);
+        }
+    }
+
     fn version(&self) -> Option<Version> {
         let found = std::fs::symlink_metadata(self.folder.0.join(STATE_FILE)).ok()?;
         Some(Version { inode: found.st_ino(), changed: (found.st_ctime(), found.st_ctime_nsec()) })

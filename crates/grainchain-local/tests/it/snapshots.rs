@@ -125,6 +125,21 @@ async fn another_program_continues_the_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_while_a_snapshot_is_taken() {
+    let world = world();
+    let sandbox = world.sandbox().await;
+    run(&sandbox, "head -c 50000000 /dev/urandom > big").await;
+    let pid = background(&sandbox, FOREVER).await;
+    let taken = {
+        let sandbox = sandbox.clone();
+        tokio::spawn(async move { sandbox.create_snapshot("one").await })
+    };
+    eventually("everything stands still", async || is_frozen(pid) || taken.is_finished()).await;
+    assert_eq!(run(&sandbox, "echo here").await, "here");
+    taken.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_whose_future_is_dropped_leaves_nothing_frozen() {
     let world = world();
     let sandbox = world.sandbox().await;
