@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use grainchain::{Error, Process, ProcessEvent, Result, SandboxConfig, Sandbox};
+use grainchain::{Error, Process, ProcessEvent, Result, Sandbox, SandboxConfig};
 
 const SCRIPT: &str = r#"
 echo "counting in $PWD"
@@ -65,12 +65,21 @@ async fn tour(sandbox: Sandbox) -> Result<()> {
 async fn show(mut process: Process) -> Result<String> {
     while let Some(event) = process.next().await? {
         match event {
-            ProcessEvent::Stdout(bytes) => print!("  | {}", String::from_utf8_lossy(&bytes)),
-            ProcessEvent::Stderr(bytes) => print!("  ! {}", String::from_utf8_lossy(&bytes)),
+            ProcessEvent::Stdout(bytes) => quote('|', &bytes),
+            ProcessEvent::Stderr(bytes) => quote('!', &bytes),
             _ => {}
         }
     }
-    process.status().map(|status| status.to_string()).ok_or_else(|| Error::unexpected("the command left no status"))
+    process
+        .status()
+        .map(|status| status.to_string())
+        .ok_or_else(|| Error::unexpected("the command left no status"))
+}
+
+fn quote(mark: char, bytes: &[u8]) {
+    for line in String::from_utf8_lossy(bytes).lines() {
+        println!("{:>13} {line}", mark);
+    }
 }
 
 struct Clock(Instant);

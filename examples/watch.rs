@@ -13,7 +13,9 @@ async fn main() -> Result<()> {
     client
         .scope(SandboxConfig::default(), async |sandbox| {
             let mut changes = sandbox.watch(".").await?;
-            sandbox.execute("mkdir -p out && echo 1 > out/part && mv out/part out/whole && touch finished").await?;
+            sandbox
+                .execute("mkdir -p out && echo 1 > out/part && mv out/part out/whole && touch finished")
+                .await?;
             while let Some(change) = changes.next().await {
                 let change = change?;
                 println!("{:<12} {:?}", change.path, change.kind);
