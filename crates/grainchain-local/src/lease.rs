@@ -39,15 +39,15 @@ impl Lease {
 /// Whether any client holds the lease; none when that cannot be told.
 pub(crate) fn is_held(folder: &Folder) -> Option<bool> {
     // For writing, because a network file system locks exclusively only what is open for that.
-    let file = match folder.open_file(LEASE_FILE, OFlags::RDWR) {
-        Ok(file) => file,
-        // Of a folder that is just being moved away by whoever ends the sandbox nothing can be said.
-        Err(error) => return (error.kind() == io::ErrorKind::NotFound && !folder.is_gone()).then_some(false),
+    let held = match folder.open_file(LEASE_FILE, OFlags::RDWR) {
+        // Dropping the file gives the lock up again at once.
+        Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Some(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Some(true),
+            Err(_) => None,
+        },
+        Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(false),
     };
-    // Dropping the file gives the lock up again at once.
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Some(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Some(true),
-        Err(_) => None,
-    }
+    // Nothing can be said of a folder that is just being moved away by whoever ends the sandbox.
+    held.filter(|held| *held || !folder.is_gone())
 }

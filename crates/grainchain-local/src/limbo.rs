@@ -67,7 +67,11 @@ impl Layout {
     /// `NotFound` when nothing is left of it, `Conflict` when another program is changing it.
     pub(crate) fn end(&self, id: &SandboxId, kill: impl Fn() -> Result<usize>) -> Result<()> {
         let folder = self.folder(id)?;
-        if let Err(error) = self.prepare() {
+        let ready = own_directory(&self.sandboxes()).and_then(|found| {
+            // Where there are no sandboxes nothing is made in order to remove one.
+            if found { self.prepare() } else { Err(missing(id)) }
+        });
+        if let Err(error) = ready {
             kill()?;
             return Err(error);
         }
