@@ -9,6 +9,7 @@ mod context;
 pub mod faulty;
 mod poll;
 mod run;
+pub mod scripted;
 mod setup;
 mod suite;
 

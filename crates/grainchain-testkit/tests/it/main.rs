@@ -1,3 +1,8 @@
-//! The suite itself under test.
+//! The suite itself under test, and core's layers over a scripted provider.
 
+mod create;
+mod deadlines;
 mod faults;
+mod limits;
+mod retry;
+mod scope;
