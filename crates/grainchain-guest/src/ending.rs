@@ -13,9 +13,9 @@ use crate::sys::scan::{Depth, Leader, Selector};
 use crate::sys::tag::{CommandNumber, Mark};
 use crate::sys::tree::{TreeError, kill_tree};
 
-/// How long whoever waits for an end waits at most: what has not died by then hangs in the kernel.
-pub(crate) const PROMPT: Duration = Duration::from_millis(120);
-/// How long we go on trying after that, with nobody waiting.
+/// How long a thread that others wait for kills at most.
+const PROMPT: Duration = Duration::from_millis(120);
+/// How long is tried at most: what has not died by then hangs in the kernel.
 const STUBBORN: Duration = Duration::from_secs(10);
 
 /// The first processes of all commands that may still have something running.
@@ -82,19 +82,14 @@ impl Tree {
         }
     }
 
-    /// Kills it and answers when it is gone, or with what is left after a short while; tries on in that case.
-    /// Dropping the future changes nothing.
-    pub(crate) async fn kill_promptly(&self) -> Result<usize, TreeError> {
+    /// Kills it and answers when it is gone, or with what is left after ten seconds: a machine under load takes its time,
+    /// and whoever cannot wait limits the waiting, not the killing. Dropping the future changes nothing.
+    pub(crate) async fn kill_until_gone(&self) -> Result<usize, TreeError> {
         let (answer, killed) = oneshot::channel();
         let tree = self.clone();
         let started = spawn(move || {
-            let result = tree.kill(PROMPT);
-            let failed = result.is_err();
             // Nobody waits any more if the command's future was dropped meanwhile.
-            let _nobody_waits = answer.send(result);
-            if failed {
-                tree.kill_stubbornly();
-            }
+            let _nobody_waits = answer.send(tree.kill(STUBBORN));
         });
         if !started {
             return self.kill(PROMPT);

@@ -147,7 +147,7 @@ impl Running {
     /// Ends it and tells how far it came.
     async fn overdue(mut self, timeout: Duration, deadline: Option<Instant>) -> Error {
         let latest = deadline.unwrap_or_else(Instant::now) + GRACE;
-        let killed = timeout_at(latest, self.guard.tree.kill_promptly()).await;
+        let killed = timeout_at(latest, self.guard.tree.kill_until_gone()).await;
         // Whoever kills goes on without us if something is left.
         self.guard.armed = false;
         let message = format!("the command was killed because it ran longer than its timeout of {timeout:?}");

@@ -162,7 +162,7 @@ impl Context {
                 return Ok(Some(Live { interpreter, place }));
             }
             // Whatever it has left behind belonged to it.
-            if let Err(error) = interpreter.tree.kill_promptly().await {
+            if let Err(error) = interpreter.tree.kill_until_gone().await {
                 tracing::debug!(%error, "a context left processes behind");
             }
         }
@@ -216,7 +216,7 @@ impl Context {
 
 async fn end(seat: Arc<Seat>) -> Result<()> {
     let Some(tree) = seat.close() else { return Ok(()) };
-    let killed = tree.kill_promptly().await;
+    let killed = tree.kill_until_gone().await;
     seat.reap();
     killed.map(drop).map_err(|error| ending::failure("end the interpreter", error))
 }

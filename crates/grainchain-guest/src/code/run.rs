@@ -313,7 +313,7 @@ impl Run {
         // The kill goes on whether it is waited for or not.
         live.interpreter.busy = false;
         let tree = live.interpreter.tree.clone();
-        let kill = Box::pin(async move { tree.kill_promptly().await });
+        let kill = Box::pin(async move { tree.kill_until_gone().await });
         self.ending = Some(Ending { kill, error, live });
     }
 

@@ -64,7 +64,7 @@ impl ProcessControl for Record {
     }
 
     async fn kill(&self) -> Result<()> {
-        let killed = self.tree.kill_promptly().await;
+        let killed = self.tree.kill_until_gone().await;
         killed.map(drop).map_err(|error| ending::failure(&format!("kill process {}", self.id), error))
     }
 

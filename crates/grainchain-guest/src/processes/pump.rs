@@ -60,12 +60,12 @@ impl Pump {
         let failure = match happened {
             Happened::Exited => None,
             Happened::Overdue => {
-                let killed = self.record.tree.kill_promptly().await;
+                let killed = self.record.tree.kill_until_gone().await;
                 let timeout = self.timeout.map(|(_, timeout)| timeout).unwrap_or_default();
                 Some(Failure::Overdue { timeout, left: killed.err().map(|error| error.to_string()) })
             }
             Happened::InputFailed(error) => {
-                if let Err(error) = self.record.tree.kill_promptly().await {
+                if let Err(error) = self.record.tree.kill_until_gone().await {
                     tracing::warn!(%error, "a process without input could not be killed");
                 }
                 Some(Failure::input(&error))

@@ -1,10 +1,6 @@
 //! One look at all processes, and which of them belong to a selection.
 
-use std::{
-    collections::HashMap,
-    io,
-    time::Duration,
-};
+use std::{collections::HashMap, io, time::Duration};
 
 use super::{
     child::Handle,
