@@ -15,5 +15,6 @@ mod stdin;
 mod sys;
 #[cfg(test)]
 mod testing;
+mod watch;
 
 pub use guest::{Guest, GuestConfig, Stage, kill_processes_of};
