@@ -4,18 +4,26 @@ use std::sync::Arc;
 
 use grainchain_core::{Client, Error, Result};
 use grainchain_local::{Local, LocalConfig};
-use grainchain_testkit::{Case, Setup, Tool};
+use grainchain_testkit::{Bare, Setup, Tool};
 
 /// The provider `local` in a folder of its own, with the interpreters that this machine has.
 pub(crate) fn setup() -> Setup {
     let tools = [Tool::Python, Tool::Node, Tool::Bash].into_iter().filter(|tool| installed(tool.as_str()));
-    Setup::new("local", client).offers(tools).probe(|mark| async move { processes(&mark) })
+    Setup::new("local", async || Ok(Client::new(provider()?)))
+        .offers(tools)
+        .probe(|mark| async move { processes(&mark) })
 }
 
-async fn client() -> Result<Client> {
+/// The same with nothing but commands: the cases for what is not declared run here.
+pub(crate) fn bare() -> Setup {
+    Setup::new("bare", async || Ok(Client::new(Bare::new(Arc::new(provider()?)))))
+        .probe(|mark| async move { processes(&mark) })
+}
+
+fn provider() -> Result<Local> {
     let root = tempfile::tempdir().map_err(|error| Error::io("make a folder for sandboxes", error))?;
     // The folder stays until the machine clears it: the client lives as long as the program.
-    Ok(Client::from_arc(Arc::new(Local::new(LocalConfig::at(root.keep()))?)))
+    Local::new(LocalConfig::at(root.keep()))
 }
 
 fn installed(program: &str) -> bool {
@@ -38,9 +46,4 @@ fn processes(mark: &str) -> Result<usize> {
             })
     });
     Ok(marked.count())
-}
-
-/// What only this provider can be asked.
-pub(crate) fn cases() -> Vec<Case> {
-    Vec::new()
 }

@@ -75,7 +75,10 @@ fn source(name: &str, text: &str, faults: &mut Vec<String>) {
     for (number, line) in text.lines().enumerate() {
         let number = number + 1;
         let code = line.split("//").next().unwrap_or_default();
-        if code.contains("#[ignore") && !code.contains("started by the other tests") && !name.starts_with("xtask/") {
+        if code.contains("#[ignore")
+            && !code.contains("started by the other tests")
+            && !name.starts_with("xtask/")
+        {
             faults.push(format!(
                 "{name}:{number}: an ignored test passes silently; make it run or say NOT RUN"
             ));

@@ -119,6 +119,7 @@ impl Processes for Guest {
     }
 
     async fn list(&self) -> Result<Vec<ProcessInfo>> {
+        self.ensure_open()?;
         let records: Vec<_> = self.shared.processes.lock().all.values().cloned().collect();
         if records.is_empty() {
             return Ok(Vec::new());

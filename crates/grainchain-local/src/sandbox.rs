@@ -90,7 +90,7 @@ impl LocalSandbox {
             .processes(Arc::<Guest>::clone(&guest))
             .files(Arc::<Guest>::clone(&guest))
             .archive(Arc::<Guest>::clone(&guest))
-            //.watch(Arc::<Guest>::clone(&guest))
+            .watch(Arc::<Guest>::clone(&guest))
             .code(Arc::<Guest>::clone(&guest))
             .metrics(guest)
             .snapshots(this())

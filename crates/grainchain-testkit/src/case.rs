@@ -75,6 +75,18 @@ pub struct Case {
 }
 
 impl Case {
+    /// A case of one's own, for what only one provider can be asked.
+    pub const fn new(name: &'static str, run: fn(Context) -> BoxFuture<'static, Outcome>) -> Self {
+        Self { name, needs: &[], honours: &[], lacks: &[], refuses: &[], tools: &[], tags: &[], run }
+    }
+
+    /// Runs it only where all of these are declared.
+    #[must_use]
+    pub const fn needs(mut self, needs: &'static [Capability]) -> Self {
+        self.needs = needs;
+        self
+    }
+
     /// How long it may take before it counts as hanging.
     pub fn watchdog(&self) -> Duration {
         Duration::from_secs(if self.tags.contains(&Tag::Heavy) { 300 } else { 60 })

@@ -3,6 +3,7 @@
 #[macro_use]
 mod check;
 
+mod bare;
 mod case;
 mod cases;
 mod context;
@@ -13,6 +14,7 @@ pub mod scripted;
 mod setup;
 mod suite;
 
+pub use bare::Bare;
 pub use case::{Case, Tag, Tool};
 pub use cases::{case, cases};
 pub use check::{Failure, Outcome, fails};

@@ -24,7 +24,8 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
     (options.dry_run, options.broken) = (args.dry_run, args.broken);
     let report = app.client()?.gc(options).await?;
     app.printer.result(&report, |printer| show(printer, &report))?;
-    let failed = report.entries.iter().any(|entry| matches!(entry.action, GcAction::Failed(_)));
+    let failed = report.entries.iter().any(|entry| matches!(entry.action, GcAction::Failed(_)))
+        || report.sweep_error.is_some();
     Ok(if failed { Code::FAILED } else { Code::OK })
 }
 
@@ -41,6 +42,12 @@ fn show(printer: Printer, report: &GcReport) -> Result<(), Failure> {
             table.row([entry.sandbox.id.as_str(), &action, &entry.reason]);
         }
         printer.table(&table)?;
+    }
+    for debris in &report.swept {
+        printer.note(format_args!("left by an interrupted operation: {debris}"));
+    }
+    if let Some(reason) = &report.sweep_error {
+        printer.note(format_args!("what interrupted operations left could not be removed: {reason}"));
     }
     let others = match report.kept {
         1 => "1 other sandbox is kept".to_owned(),

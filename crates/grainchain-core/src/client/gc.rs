@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::provider::DryRun;
 use crate::types::info::{ListFilter, SandboxInfo, SandboxStatus};
 
@@ -70,6 +70,8 @@ pub struct GcReport {
     pub kept: usize,
     /// What interrupted operations had left that belongs to no sandbox: removed, or only named in a dry run.
     pub swept: Vec<String>,
+    /// Why that could not be done.
+    pub sweep_error: Option<String>,
 }
 
 impl Client {
@@ -91,13 +93,18 @@ impl Client {
             } else {
                 match self.remove(&sandbox.id).await {
                     Ok(()) => GcAction::Removed,
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == ErrorKind::NotFound => GcAction::Removed,
                     Err(error) => GcAction::Failed(error.to_string()),
                 }
             };
             report.entries.push(GcEntry { sandbox, reason, action });
         }
         let dry_run = if options.dry_run { DryRun::Yes } else { DryRun::No };
-        report.swept = self.sweep(dry_run).await?;
+        match self.sweep(dry_run).await {
+            Ok(swept) => report.swept = swept,
+            Err(error) => report.sweep_error = Some(error.to_string()),
+        }
         Ok(report)
     }
 }

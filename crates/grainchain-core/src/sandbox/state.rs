@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::capabilities::Capability;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::types::id::SnapshotId;
@@ -36,11 +36,19 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the lifetime is fixed at create.
+    /// `Unsupported` where the lifetime is fixed at create, `BadRequest` for zero.
     pub async fn set_lifetime(&self, lifetime: impl Into<Option<Duration>>) -> Result<()> {
         self.require(Operation::SetLifetime, Capability::SetLifetime)?;
-        let parts = self.parts();
-        self.run(Operation::SetLifetime, parts.lifecycle.set_lifetime(lifetime.into())).await
+        let (parts, lifetime) = (self.parts(), lifetime.into());
+        self.run(Operation::SetLifetime, async move {
+            if lifetime == Some(Duration::ZERO) {
+                return Err(Error::bad_request("zero leaves no time for anything")
+                    .hint("close the sandbox to end it now")
+                    .option("lifetime"));
+            }
+            parts.lifecycle.set_lifetime(lifetime).await
+        })
+        .await
     }
 
     /// Ends it: kills what runs and removes what it holds. Closing what is gone already is no error.

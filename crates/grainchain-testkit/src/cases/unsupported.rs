@@ -71,15 +71,15 @@ cases! { unsupported:
         refused(cx.sandbox().await?.set_lifetime(std::time::Duration::from_secs(60)).await, Capability::SetLifetime)?;
     }
     fn templates(cx) lacks [Templates] {
-        let error = match cx.client().templates() { Ok(_) => return Err("there are templates".into()), Err(error) => error };
+        let Err(error) = cx.client().templates() else { return Err("there are templates".into()) };
         same!((error.kind(), error.remedy().is_some()), (ErrorKind::Unsupported, true));
     }
     fn snapshot_catalog(cx) lacks [SnapshotCatalog] {
-        let error = match cx.client().snapshot_catalog() { Ok(_) => return Err("there is a catalog".into()), Err(error) => error };
+        let Err(error) = cx.client().snapshot_catalog() else { return Err("there is a catalog".into()) };
         same!((error.kind(), error.remedy().is_some()), (ErrorKind::Unsupported, true));
     }
     fn volumes(cx) lacks [Volumes] {
-        let error = match cx.client().volumes() { Ok(_) => return Err("there are volumes".into()), Err(error) => error };
+        let Err(error) = cx.client().volumes() else { return Err("there are volumes".into()) };
         same!((error.kind(), error.remedy().is_some()), (ErrorKind::Unsupported, true));
     }
 }
