@@ -1,12 +1,15 @@
 //! The umbrella crate as its users meet it. The environment belongs to a whole program, so that a program of its own meets each one:
 //! this test binary, started again for a single test that says what it found.
 
+#![expect(clippy::unwrap_used, reason = "in a test that is the failure")]
+#![expect(clippy::print_stdout, reason = "the program of the tests says what it found")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the program of a test finds: the provider, or the error.
 #[test]
-#[ignore = "runs as the program of the other tests"]
+#[ignore = "started by the other tests, as a program of its own"]
 fn program() {
     let client = match std::env::var_os("ASKED_FOR") {
         Some(name) => grainchain::client_of(&name.to_string_lossy()),
