@@ -37,8 +37,8 @@ impl facet::Files for Guest {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the old file, and no temporary one. Bytes and files that have been handed over completely may
-    /// still be written.
+    /// Dropping the future leaves the old file, and no temporary one. Bytes that have been handed over completely may still
+    /// be written.
     async fn write(&self, request: WriteFile, content: Content) -> Result<FileInfo> {
         let path = self.file_path(&request.path)?;
         if request.path.ends_with('/') {
@@ -151,7 +151,7 @@ fn check_mode(mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Maps the errors of the tree; whoever names something that is no regular file has asked for the wrong thing.
+/// Maps the errors of the tree.
 pub(crate) fn refusal(error: TreeError) -> Error {
     Error::from(error)
 }
