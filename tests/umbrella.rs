@@ -2,7 +2,6 @@
 //! this test binary, started again for a single test that says what it found.
 
 #![expect(clippy::unwrap_used, reason = "in a test that is the failure")]
-#![expect(clippy::print_stdout, reason = "the program of the tests says what it found")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

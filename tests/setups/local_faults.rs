@@ -1,5 +1,7 @@
 //! What only the provider `local` can be asked: its files on this machine are damaged, closed or have no room left.
 
+#![expect(clippy::print_stderr, reason = "what could not run is said aloud")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -7,7 +7,11 @@ use grainchain_core::{Client, Content, Effect, Error, ErrorKind, Operation, Sand
 use grainchain_testkit::scripted::{Script, Step};
 
 async fn sandbox(script: &Script) -> Sandbox {
-    Client::new(script.provider()).layer(Retry::default()).create(SandboxConfig::default()).await.unwrap()
+    Client::new(script.provider())
+        .layer(Retry::default())
+        .create(SandboxConfig::default())
+        .await
+        .expect("nothing is scripted for create")
 }
 
 fn reset() -> Error {
