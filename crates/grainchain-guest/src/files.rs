@@ -8,12 +8,11 @@ mod read;
 mod tests;
 mod write;
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use grainchain_core::tree::{
-    FileKind as TreeKind, Links, MkdirOptions, Replace, Root, TreeError, TreeErrorKind,
-};
+use grainchain_core::tree::{Links, MkdirOptions, Replace, Root, TreeError, TreeErrorKind};
 use grainchain_core::{
     Content, Error, FileInfo, ListFiles, MakeDir, ReadFile, Remove, Rename, Result, Stat, WriteFile,
     blocking, facet,
@@ -156,15 +155,20 @@ pub(crate) fn refusal(error: TreeError) -> Error {
     Error::from(error)
 }
 
-/// Like [`refusal`], for operations on one regular file: what else has the name makes the request wrong.
-fn not_a_file(root: &Root, path: &Path, error: TreeError) -> Error {
-    if error.kind() == TreeErrorKind::Other
-        && let Ok(stat) = root.stat(path, Links::Follow)
-        && stat.kind != TreeKind::File
-    {
-        // A socket cannot even be opened, and what the kernel says about that is no help.
-        let message = format!("{:?} is a {} and not a regular file", path, stat.kind.describe());
-        return Error::bad_request(message).source(error);
+/// Like [`refusal`], for operations on one regular file: whoever names something else has asked for the wrong thing.
+fn not_a_file(path: &Path, error: TreeError) -> Error {
+    if error.kind() != TreeErrorKind::Other {
+        return refusal(error);
     }
-    refusal(error)
+    let system = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    match system.and_then(std::io::Error::raw_os_error) {
+        // The tree's own words: it has seen what kind it is. Looking again might find something else.
+        None => Error::bad_request(error.to_string()).source(error),
+        // What a socket says, and a device without a driver.
+        Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
+            let message = format!("{path:?} is a socket or a device and not a regular file");
+            Error::bad_request(message).source(error)
+        }
+        Some(_) => refusal(error),
+    }
 }

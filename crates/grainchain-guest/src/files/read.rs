@@ -16,7 +16,7 @@ use super::not_a_file;
 const SMALL: usize = 64 * 1024;
 
 pub(super) fn read(root: &Root, path: &Path, offset: u64, length: Option<u64>) -> Result<Content> {
-    let file = root.open_read(path).map_err(|error| not_a_file(root, path, error))?;
+    let file = root.open_read(path).map_err(|error| not_a_file(path, error))?;
     let fail = |error| Error::io(format_args!("read {path:?}"), error);
     let size = file.metadata().map_err(fail)?.len();
     let wanted = length.unwrap_or(u64::MAX);

@@ -101,7 +101,7 @@ fn start(root: &Root, path: &Path, request: &WriteFile) -> Result<AtomicFile> {
         TreeErrorKind::NotFound if !request.parents => {
             refusal(error).hint("make the directory first, or have missing parents made")
         }
-        _ => not_a_file(root, path, error),
+        _ => not_a_file(path, error),
     })
 }
 
