@@ -96,6 +96,16 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
+    /// Hands a chunk over as it is, after what was written before.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` when nobody reads any more.
+    pub fn push(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.flush()?;
+        self.send(chunk)
+    }
+
     fn send(&mut self, chunk: Bytes) -> io::Result<()> {
         self.sender
             .blocking_send(Ok(chunk))

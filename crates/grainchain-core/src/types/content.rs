@@ -163,29 +163,28 @@ impl Content {
     }
 }
 
-/// Reads `file` in chunks on the blocking pool, at most `length` bytes.
-fn file_stream(file: File, length: u64) -> impl Stream<Item = Result<Bytes>> + Send {
-    stream::try_unfold((file, length, BytesMut::new()), |(mut file, left, mut buffer)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        blocking::run(move || {
+/// Reads `file` ahead of whoever takes its chunks, at most `length` bytes. Nothing is read before the first is asked for.
+fn file_stream(mut file: File, mut left: u64) -> impl Stream<Item = Result<Bytes>> + Send {
+    let work = move |writer: &mut blocking::ChunkWriter| {
+        while left > 0 {
             let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            buffer.resize(want, 0);
-            let count = loop {
-                match file.read(&mut buffer) {
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    other => break other.map_err(|error| Error::io("read file", error))?,
-                }
+            let mut buffer = BytesMut::zeroed(want);
+            let count = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::io("read file", error)),
             };
-            if count == 0 {
-                return Ok(None);
+            buffer.truncate(count);
+            left -= count as u64;
+            if writer.push(buffer.freeze()).is_err() {
+                // Nobody reads any more.
+                break;
             }
-            let chunk = buffer.split_to(count).freeze();
-            Ok(Some((chunk, (file, left - count as u64, buffer))))
-        })
-        .await
-    })
+        }
+        Ok(())
+    };
+    stream::once(async move { blocking::produce(work).into_stream() }).flatten()
 }
 
 impl fmt::Debug for Content {
