@@ -149,7 +149,7 @@ fn undoing_a_restore_can_itself_be_killed_at_any_step() {
             assert!(interrupted > 2, "only {interrupted} restores were interrupted after the journal");
             return;
         }
-        if bench.dir.path().join("snapshots/work/journal").exists() {
+        if bench.dir.path().join("snapshots").join("work").join("journal").exists() {
             interrupted += 1;
             for again in 0.. {
                 if survives(&bench, again, "recover") {
@@ -172,7 +172,7 @@ fn the_next_create_undoes_an_interrupted_restore_by_itself() {
     let bench = Bench::new();
     let [one, two] = two_states(&bench);
     let mut step = 0;
-    while !bench.dir.path().join("snapshots/work/journal").exists() {
+    while !bench.dir.path().join("snapshots").join("work").join("journal").exists() {
         assert!(!survives(&bench, step, &format!("restore {}", one.0)));
         step += 1;
     }
