@@ -18,7 +18,7 @@ cargo xtask COMMAND
 
   test                        everything: the checks of `ci`, then all tests, conformance and examples
   ci                          the checks alone: format, lints, tidy, features, dependencies, documentation, generated pages
-  conformance [--provider P]  the conformance suite, of one provider if named; further words filter the cases
+  conformance [--provider P] [PART]  the conformance suite, of one provider, or the cases with PART in their names
   matrix [--check]            writes docs/capabilities.md, or compares it
   tidy                        what no lint knows: names, sizes, documentation, where things may stand
   features                    each crate alone, without default features, with each feature, with all

@@ -14,25 +14,27 @@ pub(crate) fn all() -> Result {
         cargo::run_with(command.env("GRAINCHAIN_DEFAULT_PROVIDER", "local"))?;
     }
     // Last, so that the output ends in the result of the suite that stands for everything.
-    cargo::run(&["test", "--package", "grainchain-tests"])
+    cargo::run(&["test", "--package", "grainchain-tests", "--lib", "--bins", "--test", "umbrella"])?;
+    conformance(&[])
 }
 
 /// The conformance suite, of one provider if named.
 pub(crate) fn conformance(arguments: &[&str]) -> Result {
-    let mut filters: Vec<String> = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match *argument {
-            "--provider" => {
-                let provider = rest.next().ok_or("--provider needs a name")?;
-                filters.push(format!("{provider}::"));
-            }
-            other => filters.push(other.to_owned()),
-        }
+    let (provider, filter) = match arguments {
+        ["--provider", provider, filter @ ..] => (Some(provider), filter),
+        filter => (None, filter),
+    };
+    if let [_, unexpected, ..] = filter {
+        return Err(format!(
+            "`{unexpected}` is one filter too many: cases are chosen by one part of their names"
+        ));
     }
-    let mut all = vec!["test", "--package", "grainchain-tests", "--test", "conformance", "--"];
-    all.extend(filters.iter().map(String::as_str));
-    cargo::run(&all)
+    let mut command = cargo::cargo(&["test", "--package", "grainchain-tests", "--test", "conformance", "--"]);
+    command.args(filter);
+    if let Some(provider) = provider {
+        command.env("GRAINCHAIN_TEST_SETUPS", provider);
+    }
+    cargo::run_with(&mut command)
 }
 
 /// The benchmarks.

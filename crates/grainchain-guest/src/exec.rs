@@ -114,6 +114,7 @@ impl Running {
         let Self { child, stdout, stderr, feed, .. } = self;
         let mut ended = pin!(child.ended());
         let mut expiry = pin!(deadline.map(sleep_until));
+        let (mut first, mut second) = (stderr, stdout);
         loop {
             tokio::select! {
                 biased;
@@ -126,9 +127,11 @@ impl Running {
                     *feed = None;
                     fed?;
                 }
-                read = stdout.read(), if stdout.reader.is_some() => read?,
-                read = stderr.read(), if stderr.reader.is_some() => read?,
+                read = first.read(), if first.reader.is_some() => read?,
+                read = second.read(), if second.reader.is_some() => read?,
             }
+            // In turns: a flood on one stream must not hold back the other.
+            std::mem::swap(&mut first, &mut second);
         }
     }
 

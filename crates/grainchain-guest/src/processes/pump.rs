@@ -91,6 +91,7 @@ impl Pump {
         let Self { record, child, streams: [stdout, stderr], feed, timeout, .. } = self;
         let mut ended = pin!(child.ended());
         let mut expiry = pin!(timeout.map(|(deadline, _)| sleep_until(deadline)));
+        let (mut first, mut second) = (stderr, stdout);
         loop {
             let room = record.journal().has_room_or_wait();
             tokio::select! {
@@ -107,23 +108,28 @@ impl Pump {
                     }
                 }
                 () = record.room.notified(), if !room => {}
-                read = stdout.read(record), if room && stdout.reader.is_some() => read?,
-                read = stderr.read(record), if room && stderr.reader.is_some() => read?,
+                read = first.read(record), if room && first.reader.is_some() => read?,
+                read = second.read(record), if room && second.reader.is_some() => read?,
             }
+            // In turns: a flood on one stream must not hold back the other.
+            std::mem::swap(&mut first, &mut second);
         }
     }
 
     /// What is left behind may write on.
     async fn until_all_is_closed(&mut self) -> Result<()> {
         let Self { record, streams: [stdout, stderr], .. } = self;
-        while stdout.reader.is_some() || stderr.reader.is_some() {
+        let (mut first, mut second) = (stderr, stdout);
+        while first.reader.is_some() || second.reader.is_some() {
             let room = record.journal().has_room_or_wait();
             tokio::select! {
                 biased;
                 () = record.room.notified(), if !room => {}
-                read = stdout.read(record), if room && stdout.reader.is_some() => read?,
-                read = stderr.read(record), if room && stderr.reader.is_some() => read?,
+                read = first.read(record), if room && first.reader.is_some() => read?,
+                read = second.read(record), if room && second.reader.is_some() => read?,
             }
+            // In turns: a flood on one stream must not hold back the other.
+            std::mem::swap(&mut first, &mut second);
         }
         Ok(())
     }

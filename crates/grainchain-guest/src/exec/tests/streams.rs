@@ -19,6 +19,18 @@ async fn a_flood_is_cut_to_head_and_tail() {
 }
 
 #[tokio::test]
+async fn a_flood_on_one_stream_does_not_hold_back_the_other() {
+    let guest = TestGuest::new();
+    for (flood, rest) in [("yes", ">&2"), ("yes >&2", "")] {
+        // Far more than a pipe holds: this ends only when both are read all the time.
+        let line = format!("{flood} & head -c 1000000 /dev/zero {rest}; kill $!");
+        let output = guest.run(Command::shell(line)).await;
+        let whole = if rest.is_empty() { &output.stdout } else { &output.stderr };
+        assert_eq!(whole.total(), 1_000_000);
+    }
+}
+
+#[tokio::test]
 async fn output_is_kept_as_bytes() {
     let guest = TestGuest::new();
     let output = guest.run(r"printf '\377\000\200\n'; printf '\300' >&2").await;
