@@ -55,6 +55,5 @@ fn main() -> Result<()> {
     if wants("code") {
         runtime.block_on(code::round_trip(&client, &mut report))?;
     }
-    report.print();
     Ok(())
 }

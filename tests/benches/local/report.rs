@@ -39,45 +39,21 @@ pub(crate) fn time(seconds: f64) -> String {
     }
 }
 
-struct Row {
-    work: &'static str,
-    ours: String,
-    reference: String,
-    reached: String,
-    goal: &'static str,
-    met: bool,
-}
-
-/// The table.
+/// The table, a row printed as soon as it is known.
 #[derive(Default)]
 pub(crate) struct Report {
-    rows: Vec<Row>,
-    notes: Vec<String>,
+    begun: bool,
 }
 
 impl Report {
     /// A row whose figure is ours divided by the reference; met up to `most`.
-    pub(crate) fn ratio(
-        &mut self,
-        work: &'static str,
-        ours: &Runs,
-        reference: &Runs,
-        most: f64,
-        goal: &'static str,
-    ) {
+    pub(crate) fn ratio(&mut self, work: &str, ours: &Runs, reference: &Runs, most: f64, goal: &str) {
         let ratio = ours.median() / reference.median();
         self.row(work, ours.shown(), reference.shown(), format!("{ratio:.2}x"), goal, ratio <= most);
     }
 
     /// A row whose figure is the reference's time in percent of ours, which is our throughput in percent of the reference's.
-    pub(crate) fn throughput(
-        &mut self,
-        work: &'static str,
-        ours: &Runs,
-        reference: &Runs,
-        least: f64,
-        goal: &'static str,
-    ) {
+    pub(crate) fn throughput(&mut self, work: &str, ours: &Runs, reference: &Runs, least: f64, goal: &str) {
         let share = reference.median() / ours.median();
         self.row(
             work,
@@ -91,30 +67,25 @@ impl Report {
 
     pub(crate) fn row(
         &mut self,
-        work: &'static str,
+        work: &str,
         ours: String,
         reference: String,
         reached: String,
-        goal: &'static str,
+        goal: &str,
         met: bool,
     ) {
-        self.rows.push(Row { work, ours, reference, reached, goal, met });
+        if !self.begun {
+            println!("\n| work | ours | reference | reached | goal | met |");
+            println!("|---|---|---|---|---|---|");
+            self.begun = true;
+        }
+        let met = if met { "yes" } else { "NO" };
+        println!("| {work} | {ours} | {reference} | {reached} | {goal} | {met} |");
     }
 
-    pub(crate) fn note(&mut self, note: String) {
-        self.notes.push(note);
-    }
-
-    pub(crate) fn print(&self) {
-        println!("\n| work | ours | reference | reached | goal | met |");
-        println!("|---|---|---|---|---|---|");
-        for Row { work, ours, reference, reached, goal, met } in &self.rows {
-            let met = if *met { "yes" } else { "NO" };
-            println!("| {work} | {ours} | {reference} | {reached} | {goal} | {met} |");
-        }
-        for note in &self.notes {
-            println!("\n{note}");
-        }
+    /// A figure without a goal.
+    pub(crate) fn figure(&mut self, work: &str, ours: String) {
+        self.row(work, ours, "–".to_owned(), "–".to_owned(), "none", true);
     }
 }
 

@@ -22,10 +22,7 @@ pub(crate) async fn after_a_change(client: &Client, folder: &Path, report: &mut 
     settle();
     let begun = Instant::now();
     let mut last = sandbox.create_snapshot("first").await?;
-    report.note(format!(
-        "The first snapshot of the tree, which reads and stores everything: {}.",
-        time(begun.elapsed().as_secs_f64())
-    ));
+    report.figure("the first snapshot of the tree", time(begun.elapsed().as_secs_f64()));
 
     let (mut created, mut restored, mut copied) = (Runs::default(), Runs::default(), Runs::default());
     for round in 1..=5 {
