@@ -22,7 +22,7 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 's
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error)),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error)),
     }
 }
 
@@ -84,7 +84,7 @@ fn join<T>(result: std::result::Result<Result<T>, tokio::task::JoinError>) -> Re
     match result {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error)),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error)),
     }
 }
 

@@ -165,7 +165,7 @@ impl Error {
         if kind == ErrorKind::Exhausted && source.kind() == std::io::ErrorKind::StorageFull {
             error = error.hint("free space on the disk that holds it");
         }
-        error.source(source)
+        error.caused_by(source)
     }
 
     /// Adds what the caller can do about it.
@@ -177,8 +177,8 @@ impl Error {
 
     /// Adds the error underneath.
     #[must_use]
-    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(cause.into());
         self
     }
 

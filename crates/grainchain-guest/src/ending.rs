@@ -149,5 +149,5 @@ pub(crate) fn failure(what: &str, error: TreeError) -> Error {
         }
         TreeError::Survivors { .. } => ErrorKind::Timeout,
     };
-    Error::new(kind, format!("cannot {what}: {error}")).source(error)
+    Error::new(kind, format!("cannot {what}: {error}")).caused_by(error)
 }

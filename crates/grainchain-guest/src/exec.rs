@@ -158,14 +158,14 @@ impl Running {
             Ok(Ok(_)) => Error::new(ErrorKind::Timeout, message).hint("raise the timeout"),
             Ok(Err(error)) => {
                 Error::new(ErrorKind::Timeout, format!("{message}, but not completely: {error}"))
-                    .source(error)
+                    .caused_by(error)
             }
             Err(_elapsed) => Error::new(ErrorKind::Timeout, format!("{message}, but that has not ended yet")),
         };
         let error = error.effect(Effect::Done);
         match self.drain() {
             Ok(()) => error.output(self.finish(None)),
-            Err(unread) => error.source(unread),
+            Err(unread) => error.caused_by(unread),
         }
     }
 

@@ -100,7 +100,7 @@ impl facet::Files for Guest {
                 TreeErrorKind::NotEmpty => {
                     Error::new(grainchain_core::ErrorKind::Conflict, error.to_string())
                         .hint(format!("remove {:?} first", request.to))
-                        .source(error)
+                        .caused_by(error)
                 }
                 _ => refusal(error),
             })
@@ -163,11 +163,11 @@ fn not_a_file(path: &Path, error: TreeError) -> Error {
     let system = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
     match system.and_then(std::io::Error::raw_os_error) {
         // The tree's own words: it has seen what kind it is. Looking again might find something else.
-        None => Error::bad_request(error.to_string()).source(error),
+        None => Error::bad_request(error.to_string()).caused_by(error),
         // What a socket says, and a device without a driver.
         Some(code) if code == rustix::io::Errno::NXIO.raw_os_error() => {
             let message = format!("{path:?} is a socket or a device and not a regular file");
-            Error::bad_request(message).source(error)
+            Error::bad_request(message).caused_by(error)
         }
         Some(_) => refusal(error),
     }

@@ -109,7 +109,7 @@ impl Guest {
         // Another program may have started commands in this sandbox and be about to end one of them by its number;
         // numbers that begin at the same place would make that one of ours.
         let first = getrandom::u32()
-            .map_err(|error| Error::unexpected("the system gives no random bytes").source(error))?;
+            .map_err(|error| Error::unexpected("the system gives no random bytes").caused_by(error))?;
         let shared = Shared {
             config,
             root,

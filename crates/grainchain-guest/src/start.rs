@@ -138,7 +138,7 @@ impl Guest {
             if wanted.is_some() {
                 named = named.option("working_directory");
             }
-            named.source(error)
+            named.caused_by(error)
         })
     }
 
@@ -267,7 +267,7 @@ pub(crate) fn refused(error: SpawnError, command: &Command, environment: &[(OsSt
         Some(hint) => mapped.hint(hint),
         None => mapped,
     };
-    mapped.source(error)
+    mapped.caused_by(error)
 }
 
 pub(crate) fn search_path(environment: &[(OsString, OsString)]) -> &OsStr {

@@ -132,11 +132,11 @@ impl From<snapshot::Error> for Error {
             }
             Problem::Damaged(_) => Self::new(ErrorKind::Unexpected, text)
                 .hint("delete the snapshot and take a new one")
-                .source(error),
-            Problem::Refused(_) => Self::new(ErrorKind::Conflict, text).source(error),
+                .caused_by(error),
+            Problem::Refused(_) => Self::new(ErrorKind::Conflict, text).caused_by(error),
             Problem::Io(io) => {
                 let kind = Self::io("", std::io::Error::from(io.kind())).kind();
-                let mapped = Self::new(kind, text).source(error);
+                let mapped = Self::new(kind, text).caused_by(error);
                 if kind == ErrorKind::Exhausted {
                     mapped.hint("free space on the disk that holds the sandbox")
                 } else {

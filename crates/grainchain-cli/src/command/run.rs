@@ -70,7 +70,7 @@ pub(crate) async fn create(
     match created {
         Ok(created) => Ok(created?),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error).into()),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error).into()),
     }
 }
 

@@ -147,7 +147,7 @@ fn joined(ended: Result<Result<ExitStatus, Failure>, tokio::task::JoinError>) ->
     match ended {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error).into()),
+        Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error).into()),
     }
 }
 

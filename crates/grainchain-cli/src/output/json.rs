@@ -10,7 +10,7 @@ use super::text::is_dangerous;
 /// they are escaped as well.
 pub(crate) fn to_json(value: &impl Serialize) -> grainchain::Result<String> {
     let json = serde_json::to_string(value).map_err(|error| {
-        grainchain::Error::unexpected("the result cannot be written as JSON").source(error)
+        grainchain::Error::unexpected("the result cannot be written as JSON").caused_by(error)
     })?;
     if !json.chars().any(is_dangerous) {
         return Ok(json);

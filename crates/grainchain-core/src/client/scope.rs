@@ -76,7 +76,7 @@ impl Guard {
                 Err(error)
             }
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => Err(Error::unexpected("the runtime is shutting down").source(error)),
+            Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error)),
         }
     }
 }

@@ -285,7 +285,7 @@ impl From<TreeError> for Error {
             Some(hint) => mapped.hint(hint),
             None => mapped,
         };
-        mapped.source(error)
+        mapped.caused_by(error)
     }
 }
 

@@ -102,7 +102,7 @@ impl Context {
     pub(super) async fn begin(&self, guest: &Guest, request: RunCode) -> Result<Run> {
         let deadline = request.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let nonce = Nonce::random()
-            .map_err(|error| Error::unexpected("the system gives no random bytes").source(error))?;
+            .map_err(|error| Error::unexpected("the system gives no random bytes").caused_by(error))?;
         let bytes = wire::request(self.driver, nonce, &request.code)
             .map_err(|fault| Error::bad_request(fault.to_string()).option("code"))?;
         let mut live = self.occupy(guest, deadline, request.timeout).await?;

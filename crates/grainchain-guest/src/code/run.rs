@@ -287,7 +287,7 @@ impl Run {
 
     fn broken(&mut self, fault: Fault) {
         let message = format!("{fault}; so it was killed, and its variables are lost");
-        self.kill(lost(message).source(fault));
+        self.kill(lost(message).caused_by(fault));
     }
 
     /// The interpreter has ended. It may have finished the code before that.
@@ -325,7 +325,7 @@ impl Run {
             None => error,
             Some(survivors) => {
                 tracing::warn!(error = %survivors, "a context is not completely gone");
-                error.source(survivors)
+                error.caused_by(survivors)
             }
         };
         self.events.push_back(Err(error));

@@ -19,7 +19,7 @@ impl ProcessControl for Record {
         writer.write_all(&bytes).await.map_err(|error| match error.raw_os_error() {
             Some(libc::EPIPE | libc::EIO) => {
                 Error::new(ErrorKind::Connection, format!("process {} reads no more from its stdin", self.id))
-                    .source(error)
+                    .caused_by(error)
             }
             _ => Error::io(format_args!("write to process {}", self.id), error),
         })
