@@ -1,10 +1,8 @@
 //! Whole trees in and out as one tar stream.
 
 use async_trait::async_trait;
-use grainchain_core::tree::{
-    FileKind, Links, MkdirOptions, PackOptions, TreeErrorKind, UnpackOptions, pack, unpack,
-};
-use grainchain_core::{Content, Error, Pack, Result, Unpack, UnpackSummary, blocking, facet};
+use grainchain_core::tree::{Links, MkdirOptions, PackOptions, TreeErrorKind, UnpackOptions, pack, unpack};
+use grainchain_core::{Content, Error, FileKind, Pack, Result, Unpack, UnpackSummary, blocking, facet};
 
 use crate::files::refusal;
 use crate::guest::Guest;

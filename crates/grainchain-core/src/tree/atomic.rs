@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use super::beneath::{Root, not_regular, set_mode};
 use super::error::{At, Fault, TreeError, TreeErrorKind};
-use super::stat::{FileKind, Stat};
+use super::stat::Stat;
+use crate::types::file::FileKind;
 
 /// How [`Root::write_atomic`] makes the new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,7 +140,7 @@ impl AtomicFile {
     fn finish(&mut self) -> Result<(), Fault> {
         let file = self.file.try_clone()?.into();
         if let Some(old) = self.replaced {
-            let new = Stat::of(&rustix::fs::fstat(&self.file)?);
+            let new = Stat::of_file(&self.file)?;
             if (new.uid, new.gid) != (old.uid, old.gid) {
                 match rustix::fs::fchown(
                     &self.file,

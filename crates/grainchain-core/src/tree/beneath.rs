@@ -14,9 +14,10 @@ use rustix::io::Errno;
 use super::error::{At, Fault, TreeError, TreeErrorKind};
 use super::list::ReadDir;
 use super::options::{MkdirOptions, OpenOptions};
-use super::stat::{FileKind, Links, Replace, Stat};
+use super::stat::{Links, Replace, Stat};
 use super::trail::LOOKUP;
 use super::walk::walk;
+use crate::types::file::FileKind;
 
 /// An open directory below which paths are resolved and never left.
 ///
@@ -130,7 +131,7 @@ impl Root {
         let relative = self.relative(path)?;
         let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = self.open_fd(relative, flags, mode)?;
-        match Stat::of(&rustix::fs::fstat(&file)?).kind {
+        match Stat::of_file(&file)?.kind {
             FileKind::File => Ok(File::from(file)),
             FileKind::Directory => Err(Errno::ISDIR.into()),
             other => Err(not_regular(other)),
@@ -164,7 +165,7 @@ impl Root {
                 flags |= OFlags::NOFOLLOW;
             }
             if let Some(opened) = self.fast(relative, flags, Mode::empty()) {
-                return Ok(Stat::of(&rustix::fs::fstat(opened?)?));
+                return Ok(Stat::of_file(opened?)?);
             }
         }
         let spot = walk(self, relative, links, None)?;

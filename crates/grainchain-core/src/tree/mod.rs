@@ -33,5 +33,5 @@ pub use list::{DirEntry, ReadDir};
 pub use options::{MkdirOptions, OpenOptions, OutsideLinks, PackOptions, Specials, UnpackOptions, Xattrs};
 pub use pack::pack;
 pub use report::{PackReport, Skipped, UnpackReport};
-pub use stat::{FileKind, Links, Replace, Stat};
+pub use stat::{Links, Replace, Stat};
 pub use unpack::unpack;

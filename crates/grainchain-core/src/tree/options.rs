@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::stat::FileKind;
+use crate::types::file::FileKind;
 
 /// How [`Root::open_write`](super::Root::open_write) opens a file. The default opens an existing one as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -16,10 +16,11 @@ use super::error::{At, Fault, TreeError};
 use super::list::names;
 use super::options::{PackOptions, Xattrs};
 use super::report::PackReport;
-use super::stat::{FileKind, Stat};
+use super::stat::Stat;
 use super::trail::{READ_DIR, Trail};
 use super::writer::{Entry, Segment, TarWriter};
 use super::xattr::{self, Attribute};
+use crate::types::file::FileKind;
 
 const OPERATION: &str = "pack";
 

@@ -1,28 +1,13 @@
 //! What is known about one file
 
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType};
 
-/// What kind of thing a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FileKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-    /// A character or block device.
-    Device,
-    /// Something this library has no name for.
-    Unknown,
-}
+use crate::types::file::FileKind;
 
 impl FileKind {
     pub(super) fn of(kind: FileType) -> Self {
@@ -34,19 +19,6 @@ impl FileKind {
             FileType::Socket => Self::Socket,
             FileType::CharacterDevice | FileType::BlockDevice => Self::Device,
             FileType::Unknown => Self::Unknown,
-        }
-    }
-
-    /// The kind in words, for messages: `named pipe`.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::File => "regular file",
-            Self::Directory => "directory",
-            Self::Symlink => "symbolic link",
-            Self::Fifo => "named pipe",
-            Self::Socket => "socket",
-            Self::Device => "device",
-            Self::Unknown => "file of an unknown kind",
         }
     }
 }
@@ -99,6 +71,24 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The attributes of an open file.
+    ///
+    /// # Errors
+    ///
+    /// Those of fstat(2).
+    pub fn of_file(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstat(file)?))
+    }
+
+    /// The attributes of an entry of an open directory, a link's own if it is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of fstatat(2).
+    pub fn of_entry(directory: impl AsFd, name: &CStr) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
     #[allow(clippy::unnecessary_cast, reason = "the field types differ between platforms")]
     pub(super) fn of(raw: &rustix::fs::Stat) -> Self {
         Self {
@@ -116,14 +106,14 @@ impl Stat {
         }
     }
 
-    /// The last modification as a [`SystemTime`].
-    pub fn modified(&self) -> SystemTime {
+    /// The last modification; none where this system's clock cannot tell it.
+    pub fn modified(&self) -> Option<SystemTime> {
         let whole = Duration::from_secs(self.mtime_seconds.unsigned_abs());
         let start = if self.mtime_seconds < 0 {
             SystemTime::UNIX_EPOCH.checked_sub(whole)
         } else {
             SystemTime::UNIX_EPOCH.checked_add(whole)
         };
-        start.unwrap_or(SystemTime::UNIX_EPOCH) + Duration::from_nanos(u64::from(self.mtime_nanos))
+        start?.checked_add(Duration::from_nanos(u64::from(self.mtime_nanos)))
     }
 }

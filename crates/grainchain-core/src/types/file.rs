@@ -19,10 +19,25 @@ pub enum FileKind {
     Fifo,
     /// A socket.
     Socket,
-    /// A device.
+    /// A character or block device.
     Device,
     /// The system did not say.
     Unknown,
+}
+
+impl FileKind {
+    /// The kind in words, for messages: `named pipe`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::File => "regular file",
+            Self::Directory => "directory",
+            Self::Symlink => "symbolic link",
+            Self::Fifo => "named pipe",
+            Self::Socket => "socket",
+            Self::Device => "device",
+            Self::Unknown => "file of an unknown kind",
+        }
+    }
 }
 
 /// A file as `stat` and `list_files` show it.

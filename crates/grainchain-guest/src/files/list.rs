@@ -1,9 +1,10 @@
 //! Listing a directory and what is below it.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use grainchain_core::tree::Root;
+use grainchain_core::tree::{Root, Stat};
 use grainchain_core::{Error, ErrorKind, FileInfo, FileKind, Result};
 use rustix::io::Errno;
 
@@ -37,11 +38,11 @@ pub(super) fn list_up_to(root: &Root, path: &Path, depth: u32, most: usize) -> R
             Err(errno) => return Err(Error::io(format_args!("list {path:?}"), errno.into())),
         };
         let visited = dirs::each(directory.as_fd(), |name, _| {
-            let stat = match dirs::stat(directory.as_fd(), name) {
+            let stat = match Stat::of_entry(&directory, name) {
                 Ok(stat) => stat,
                 // Gone since the directory named it.
-                Err(Errno::NOENT) => return Ok(()),
-                Err(errno) => return Err(failed(path, errno)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(failed(path, error)),
             };
             let below = dirs::join(&above, name.to_bytes());
             bytes += below.len();
@@ -84,10 +85,10 @@ impl From<Errno> for Interrupted {
     }
 }
 
-fn failed(path: &Path, errno: Errno) -> Interrupted {
-    match errno {
-        Errno::ACCESS | Errno::STALE => Interrupted::Directory(errno),
-        errno => Interrupted::Refused(Error::io(format_args!("list {path:?}"), errno.into())),
+fn failed(path: &Path, error: io::Error) -> Interrupted {
+    match Errno::from_io_error(&error) {
+        Some(errno @ (Errno::ACCESS | Errno::STALE)) => Interrupted::Directory(errno),
+        _ => Interrupted::Refused(Error::io(format_args!("list {path:?}"), error)),
     }
 }
 

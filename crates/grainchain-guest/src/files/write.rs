@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use grainchain_core::tree::{AtomicFile, AtomicOptions, Links, Root, TreeErrorKind};
+use grainchain_core::tree::{AtomicFile, AtomicOptions, Links, Root, Stat, TreeErrorKind};
 use grainchain_core::{Content, Error, ErrorKind, FileInfo, Result, WriteFile, blocking};
 
 use super::{check_mode, info, not_a_file, refusal};
@@ -86,7 +86,7 @@ fn replace(
     fill(target.file()).map_err(fail)?;
     let file = target.file().try_clone().map_err(fail)?;
     target.commit().map_err(refusal)?;
-    let stat = rustix::fs::fstat(file).map_err(|errno| fail(errno.into()))?;
+    let stat = Stat::of_file(file).map_err(fail)?;
     Ok(info::from_stat(request.path, &stat))
 }
 

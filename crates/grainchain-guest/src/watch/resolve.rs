@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use grainchain_core::tree::{FileKind, Links, Root};
-use grainchain_core::{Error, ErrorKind, Result};
+use grainchain_core::tree::{Links, Root};
+use grainchain_core::{Error, ErrorKind, FileKind, Result};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 

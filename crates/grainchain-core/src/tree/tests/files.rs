@@ -7,9 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Scene, both_ways, kind};
-use crate::tree::{
-    AtomicOptions, FileKind, Links, MkdirOptions, OpenOptions, Replace, Root, Times, TreeErrorKind,
-};
+use crate::tree::{AtomicOptions, Links, MkdirOptions, OpenOptions, Replace, Root, Times, TreeErrorKind};
+use crate::types::file::FileKind;
 
 fn read(root: &Root, path: impl AsRef<Path>) -> String {
     let mut text = String::new();

@@ -7,9 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use super::{Forge, Scene, kind, packed};
-use crate::tree::{
-    FileKind, Links, PackOptions, Root, Times, TreeErrorKind, UnpackOptions, Xattrs, pack, unpack,
-};
+use crate::tree::{Links, PackOptions, Root, Times, TreeErrorKind, UnpackOptions, Xattrs, pack, unpack};
+use crate::types::file::FileKind;
 
 /// A second, empty root.
 fn elsewhere() -> (tempfile::TempDir, Root) {
@@ -50,8 +49,8 @@ fn all_attributes_survive() {
     unpack(&root, ".", &archive[..], &everything()).unwrap();
     assert_eq!(packed(&root, "."), archive, "packed again, it is the same archive");
     let stat = root.stat("file", Links::Keep).unwrap();
-    assert_eq!((stat.mode, stat.modified()), (0o4640, before));
-    assert_eq!(root.stat("link", Links::Keep).unwrap().modified(), then);
+    assert_eq!((stat.mode, stat.modified()), (0o4640, Some(before)));
+    assert_eq!(root.stat("link", Links::Keep).unwrap().modified(), Some(then));
     assert_eq!(root.stat("locked/below", Links::Keep).unwrap().mode, 0o555);
     assert_eq!(fs::read_to_string(directory.path().join("hard")).unwrap(), "long");
     assert_eq!(fs::metadata(directory.path().join("hard")).unwrap().nlink(), 2);
@@ -241,7 +240,7 @@ fn equal_trees_give_equal_archives() {
     // Made in another order, so that the file system lists it in another order.
     fs::rename(directory.path().join("a"), directory.path().join("x")).unwrap();
     fs::rename(directory.path().join("x"), directory.path().join("a")).unwrap();
-    let top = Times { accessed: None, modified: Some(scene.root.stat(".", Links::Keep).unwrap().modified()) };
+    let top = Times { accessed: None, modified: scene.root.stat(".", Links::Keep).unwrap().modified() };
     root.set_times(".", top, Links::Keep).unwrap();
     assert_eq!(packed(&root, "."), packed(&scene.root, "."));
 }
