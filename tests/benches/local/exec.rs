@@ -2,17 +2,11 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use grainchain::facet::{Exec, Lifecycle, SnapshotCatalog, Templates, Volumes};
 use grainchain::layer::{ConcurrencyLimit, RateLimit, Retry, Trace};
-use grainchain::{
-    Capabilities, Capability, Capture, Client, CreateRequest, Details, DryRun, Error, ExitStatus, Health,
-    ListFilter, Output, Parts, ProcessEvent, Provider, ProviderInfo, Result, SandboxConfig, SandboxId,
-    SandboxInfo, SandboxStatus,
-};
+use grainchain::{Client, CreateRequest, Error, ProcessEvent, Provider, Result, SandboxConfig};
+use grainchain_testkit::scripted::Script;
 
 use crate::report::{Report, Runs, time};
 
@@ -45,88 +39,17 @@ pub(crate) async fn execute(client: &Client, report: &mut Report) -> Result<()> 
     sandbox.close().await
 }
 
-/// A provider whose commands cost nothing, so that only what stands above it is measured.
-#[derive(Debug)]
-struct Instantly;
-
-fn nothing() -> Output {
-    let empty = || Capture::whole(Vec::new());
-    Output::new(Some(ExitStatus::Code(0)), empty(), empty(), SystemTime::UNIX_EPOCH, Duration::ZERO)
-}
-
-#[async_trait]
-impl Exec for Instantly {
-    async fn execute(&self, _command: grainchain::Command) -> Result<Output> {
-        Ok(nothing())
-    }
-}
-
-#[async_trait]
-impl Lifecycle for Instantly {
-    async fn info(&self) -> Result<SandboxInfo> {
-        Ok(SandboxInfo::new("instant".into(), "instant", SandboxStatus::Running))
-    }
-
-    async fn set_lifetime(&self, _lifetime: Option<Duration>) -> Result<()> {
-        Ok(())
-    }
-
-    async fn close(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Provider for Instantly {
-    fn info(&self) -> ProviderInfo {
-        ProviderInfo::new("instant", Vec::new(), Capabilities::new([Capability::Exec], Details::default()))
-    }
-
-    async fn check(&self) -> Result<Health> {
-        Ok(Health::default())
-    }
-
-    async fn create(&self, _request: CreateRequest) -> Result<Parts> {
-        Ok(Parts::new("instant".into(), Arc::new(Self), Arc::new(Self)))
-    }
-
-    async fn connect(&self, _id: &SandboxId) -> Result<Parts> {
-        Ok(Parts::new("instant".into(), Arc::new(Self), Arc::new(Self)))
-    }
-
-    async fn list(&self, _filter: ListFilter) -> Result<Vec<SandboxInfo>> {
-        Ok(Vec::new())
-    }
-
-    async fn remove(&self, _id: &SandboxId) -> Result<()> {
-        Ok(())
-    }
-
-    async fn sweep(&self, _dry_run: DryRun) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn templates(&self) -> Option<Arc<dyn Templates>> {
-        None
-    }
-
-    fn snapshot_catalog(&self) -> Option<Arc<dyn SnapshotCatalog>> {
-        None
-    }
-
-    fn volumes(&self) -> Option<Arc<dyn Volumes>> {
-        None
-    }
-}
-
 pub(crate) async fn overhead(report: &mut Report) -> Result<()> {
-    let client = Client::new(Instantly)
+    // Its commands cost next to nothing, so that only what stands above it is measured.
+    let script = Script::default();
+    let client = Client::new(script.provider())
         .layer(ConcurrencyLimit::new(64))
         .layer(RateLimit::new(u32::MAX, Duration::from_secs(1)))
         .layer(Retry::default())
         .layer(Trace);
     let sandbox = client.create(SandboxConfig::default()).await?;
-    let bare: Arc<dyn Exec> = Arc::new(Instantly);
+    let request = CreateRequest::new(SandboxConfig::default(), "bare", "bench");
+    let bare = script.provider().create(request).await?.exec;
     let (mut ours, mut reference) = (Runs::default(), Runs::default());
     // One call is too short for the clock.
     const CALLS: u32 = 1000;
