@@ -15,7 +15,7 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::facet::{SnapshotCatalog, Templates, Volumes};
 use crate::layer::{Correctness, Layer, fold};
 use crate::operation::Operation;
-use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo};
+use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
 use crate::sandbox::Sandbox;
 use crate::types::id::{SandboxId, random_id};
 use crate::types::info::{ListFilter, SandboxInfo};
@@ -173,7 +173,19 @@ impl Client {
     ///
     /// `NotFound` when there is none.
     pub async fn remove(&self, id: &SandboxId) -> Result<()> {
-        self.run(Operation::RemoveSandbox, Some(id), self.provider.remove(id)).await
+        match self.remove_if(id, RemoveIf::Always).await? {
+            Removal::Removed => Ok(()),
+            Removal::Kept => Err(self.complete(kept_without_a_reason(), Operation::RemoveSandbox, Some(id))),
+        }
+    }
+
+    /// As [`remove`](Self::remove), if `condition` holds at that moment: a client that connects meanwhile loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is none. That the condition does not hold is no error.
+    pub async fn remove_if(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
+        self.run(Operation::RemoveSandbox, Some(id), self.provider.remove(id, condition)).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {
@@ -259,6 +271,10 @@ impl Client {
             None => error,
         }
     }
+}
+
+fn kept_without_a_reason() -> Error {
+    Error::unexpected("the provider has kept the sandbox").hint("list the sandboxes to see how it is")
 }
 
 /// The error of an operation that did not answer within `limit`.

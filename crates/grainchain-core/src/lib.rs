@@ -24,7 +24,7 @@ pub use config::{ProviderSettings, ProviderUri, Settings};
 pub use deadline::Deadlines;
 pub use error::{Effect, Error, ErrorKind, Result};
 pub use operation::Operation;
-pub use provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo};
+pub use provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
 
 pub use registry::{Entry, Registry, UriTarget};
 pub use sandbox::Sandbox;

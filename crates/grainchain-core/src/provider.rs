@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::facet::{
     Snapshots, Templates, Volumes, Watch,
 };
 use crate::types::id::SandboxId;
-use crate::types::info::{ListFilter, SandboxInfo};
+use crate::types::info::{ListFilter, SandboxInfo, SandboxStatus};
 use crate::types::sandbox_config::{ConfigOption, SandboxConfig};
 
 /// A place where sandboxes can be made.
@@ -34,8 +35,12 @@ pub trait Provider: Debug + Send + Sync + 'static {
     /// The sandboxes that match. A broken one is listed with the status `error`.
     async fn list(&self, filter: ListFilter) -> Result<Vec<SandboxInfo>>;
 
-    /// Ends a sandbox that need not be in a state to connect to. `NotFound` when there is none.
-    async fn remove(&self, id: &SandboxId) -> Result<()>;
+    /// Ends a sandbox, which need not be in a state to connect to, if `condition` holds. `NotFound` when there is none.
+    ///
+    /// The condition is judged at the moment of the removal: a client that connects after it was judged must be refused, never lose
+    /// what it has just been given. Where the other side has no lock for that, the provider asks [`RemoveIf::allows`] about a fresh
+    /// look right before it removes, and its documentation says how long that leaves a gap. What cannot be judged is kept.
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal>;
 
     /// Removes what interrupted operations left and belongs to no sandbox, and names it; with `DryRun::Yes` only names it.
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>>;
@@ -58,6 +63,45 @@ pub enum DryRun {
     No,
     /// It is only named.
     Yes,
+}
+
+/// When a sandbox may be removed. Whoever names a condition has seen it hold some time ago; the provider looks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemoveIf {
+    /// In any event, whoever uses it.
+    Always,
+    /// If no client holds it any more, and it was not asked to outlive its clients.
+    Abandoned,
+    /// If its lifetime is over.
+    Expired,
+    /// If its status is `error`.
+    Broken,
+}
+
+impl RemoveIf {
+    /// Whether it holds at `now` for a sandbox that is as `sandbox` says. Not for one of whose lease nobody can tell.
+    pub fn allows(self, sandbox: &SandboxInfo, now: SystemTime) -> bool {
+        let broken = sandbox.status == SandboxStatus::Error;
+        match self {
+            Self::Always => true,
+            Self::Abandoned => {
+                let given_up = sandbox.lease.as_ref().is_some_and(|lease| lease.held == Some(false));
+                !broken && !sandbox.keep_alive && given_up
+            }
+            Self::Expired => !broken && sandbox.expires_at.is_some_and(|at| at <= now),
+            Self::Broken => broken,
+        }
+    }
+}
+
+/// What became of a sandbox that was to be removed on a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a sandbox for which the condition does not hold is kept"]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// It is as it was: the condition does not hold, or not any more.
+    Kept,
 }
 
 /// What a provider is called and what it can do at best.
@@ -179,4 +223,59 @@ parts! {
     ports: Ports,
     /// How much it uses.
     metrics: Metrics,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::types::info::Lease;
+
+    const CONDITIONS: [RemoveIf; 4] =
+        [RemoveIf::Always, RemoveIf::Abandoned, RemoveIf::Expired, RemoveIf::Broken];
+
+    fn sandbox(held: Option<bool>) -> SandboxInfo {
+        let mut info = SandboxInfo::new("sb".into(), "p", SandboxStatus::Running);
+        info.lease = Some(Lease::new("me", held));
+        info
+    }
+
+    #[track_caller]
+    fn allowed(info: &SandboxInfo, expected: &[RemoveIf]) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let allowed: Vec<_> =
+            CONDITIONS.into_iter().filter(|condition| condition.allows(info, now)).collect();
+        assert_eq!(allowed, expected);
+    }
+
+    #[test]
+    fn only_what_surely_nobody_holds_is_abandoned() {
+        allowed(&sandbox(Some(true)), &[RemoveIf::Always]);
+        allowed(&sandbox(None), &[RemoveIf::Always]);
+        allowed(&sandbox(Some(false)), &[RemoveIf::Always, RemoveIf::Abandoned]);
+        let mut kept = sandbox(Some(false));
+        kept.keep_alive = true;
+        allowed(&kept, &[RemoveIf::Always]);
+        kept.lease = None;
+        kept.keep_alive = false;
+        allowed(&kept, &[RemoveIf::Always]);
+    }
+
+    #[test]
+    fn a_lifetime_that_is_over_counts_whoever_holds_the_sandbox() {
+        let mut held = sandbox(Some(true));
+        held.expires_at = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(101));
+        allowed(&held, &[RemoveIf::Always]);
+        held.expires_at = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
+        allowed(&held, &[RemoveIf::Always, RemoveIf::Expired]);
+    }
+
+    #[test]
+    fn a_broken_sandbox_is_nothing_else() {
+        let mut broken = sandbox(Some(false));
+        broken.status = SandboxStatus::Error;
+        broken.expires_at = Some(SystemTime::UNIX_EPOCH);
+        allowed(&broken, &[RemoveIf::Always, RemoveIf::Broken]);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grainchain_core::facet::Fork;
-use grainchain_core::{Error, Parts, Result};
+use grainchain_core::{Error, Parts, RemoveIf, Result};
 
 use crate::provider::Shared;
 use crate::sandbox::LocalSandbox;
@@ -68,9 +68,8 @@ impl LocalSandbox {
 /// All or none. What cannot be removed has no lease and goes with the next gc.
 fn undo(maker: &Shared, copies: &[Arc<LocalSandbox>]) {
     for copy in copies {
-        if let Err(error) =
-            maker.layout.end(&copy.id, || grainchain_guest::kill_processes_of(tag_of(&copy.id)))
-        {
+        let kill = || grainchain_guest::kill_processes_of(tag_of(&copy.id));
+        if let Err(error) = maker.layout.end(&copy.id, RemoveIf::Always, kill) {
             tracing::warn!(%error, sandbox = %copy.id, "a copy could not be removed after its fork failed");
         }
     }

@@ -13,6 +13,8 @@ use crate::lock::take;
 const LEASE_FILE: &str = "lease";
 /// Others lock the lease for a moment when they look whether it is held.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Far longer than such a look takes; a client keeps its share for good.
+const A_LOOK: Duration = Duration::from_millis(100);
 
 /// Held by every client that created or connected to a sandbox; given up when dropped, also by a kill.
 #[derive(Debug)]
@@ -33,6 +35,24 @@ impl Lease {
             );
         }
         Ok(Self { _file: file })
+    }
+}
+
+/// While it is held nobody holds a share of the lease or gets one.
+#[derive(Debug)]
+pub(crate) struct Exclusion {
+    _file: File,
+}
+
+impl Exclusion {
+    /// None when a client holds a share. Blocks the thread.
+    pub(crate) fn take(folder: &Folder) -> Result<Option<Self>> {
+        let path = folder.0.join(LEASE_FILE);
+        let fail = |error| Error::io(format_args!("take the lease {}", path.display()), error);
+        // Made where it is missing, so that whoever connects meets it. For writing, as below.
+        let file = folder.open_file(LEASE_FILE, OFlags::CREATE | OFlags::RDWR).map_err(fail)?;
+        let taken = take(&file, FlockOperation::NonBlockingLockExclusive, A_LOOK).map_err(fail)?;
+        Ok(taken.then_some(Self { _file: file }))
     }
 }
 

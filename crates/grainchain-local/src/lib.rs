@@ -12,6 +12,7 @@ mod lock;
 mod ports;
 mod power;
 mod provider;
+mod removal;
 mod sandbox;
 mod snapshot;
 mod snapshots;

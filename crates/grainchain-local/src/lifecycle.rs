@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grainchain_core::facet::Lifecycle;
-use grainchain_core::{Result, SandboxInfo, blocking};
+use grainchain_core::{RemoveIf, Result, SandboxInfo, blocking};
 
 use crate::sandbox::LocalSandbox;
 
@@ -26,6 +26,6 @@ impl Lifecycle for LocalSandbox {
     }
 
     async fn close(&self) -> Result<()> {
-        self.end().await
+        self.end(RemoveIf::Always).await.map(drop)
     }
 }

@@ -1,23 +1,21 @@
 //! Sandboxes that are not there yet or no longer: built up and torn down out of sight, so that a list never shows half of one.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use grainchain_core::types::id::random_id;
 use grainchain_core::{DryRun, Error, ErrorKind, Result, SandboxId};
 use grainchain_guest::kill_processes_of;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 
-use crate::layout::{Folder, Layout, make_dir, missing, own_directory};
+use crate::layout::{Folder, Layout, make_dir, own_directory};
 use crate::lease::{self, Lease};
 use crate::lock::{self, PATIENCE};
 use crate::state::{State, tag_of};
 
 const DRAFT: &str = "new";
-const GONE: &str = "gone";
+/// What the name of a sandbox begins with that has ended and is being removed.
+pub(crate) const GONE: &str = "gone";
 const LOCK_FILE: &str = "lock";
 
 impl Layout {
@@ -57,51 +55,6 @@ impl Layout {
                 self.root().display()
             )),
         })
-    }
-
-    /// Ends sandbox `id`: takes it out of the list, kills its processes with `kill` and removes its folder. What fails half way
-    /// can be repeated, and the next sweep does that too.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` when nothing is left of it, `Conflict` when another program is changing it.
-    pub(crate) fn end(&self, id: &SandboxId, kill: impl Fn() -> Result<usize>) -> Result<()> {
-        let folder = self.folder(id)?;
-        let ready = own_directory(&self.sandboxes()).and_then(|found| {
-            // Where there are no sandboxes nothing is made in order to remove one.
-            if found { self.prepare() } else { Err(missing(id)) }
-        });
-        if let Err(error) = ready {
-            kill()?;
-            return Err(error);
-        }
-        let lock = match folder.lock(id, Duration::ZERO) {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                // Perhaps one of its own commands holds the lock.
-                kill()?;
-                folder.lock(id, PATIENCE)
-            }
-            lock => lock,
-        };
-        let _lock = match lock {
-            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
-            // Whatever commands have put in the place of the lock goes with the rest.
-            lock => lock.ok(),
-        };
-        // Out of sight first: another program that still uses it looks whether it is there before it starts anything.
-        let gone = [format!("{GONE}_{id}"), random_id(GONE)].map(|name| self.limbo().join(name));
-        let moved = move_away(&folder, &gone);
-        kill()?;
-        let was_there = moved.map_err(|error| {
-            Error::io(format_args!("remove {}", folder.0.display()), error)
-                .hint(format!("make {} and what is in it writable", self.root().display()))
-        })?;
-        let mut left = false;
-        for target in gone.map(Folder).iter().filter(|target| !target.is_gone()) {
-            left = true;
-            remove_tree(&target.0)?;
-        }
-        if was_there || left { Ok(()) } else { Err(missing(id)) }
     }
 
     /// Removes what killed programs left half made or half removed, with the processes of the latter.
@@ -175,44 +128,8 @@ fn sweep_one(draft: &Folder) -> Result<()> {
     remove_tree(&draft.0)
 }
 
-/// Moves a folder to the first of `targets` that is free. Returns whether it was there.
-fn move_away(folder: &Folder, targets: &[PathBuf]) -> io::Result<bool> {
-    let mut moved = Ok(());
-    for target in targets {
-        moved = fs::rename(&folder.0, target);
-        if matches!(&moved, Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
-            // A directory that forbids changes cannot change its parent either.
-            unlock(folder)?;
-            moved = fs::rename(&folder.0, target);
-        }
-        match moved.as_ref().map_err(io::Error::kind) {
-            Ok(()) => return Ok(true),
-            Err(io::ErrorKind::NotFound) => return Ok(false),
-            // An interrupted removal has left something there, or the name leaves no room for ours: the next one.
-            Err(
-                io::ErrorKind::DirectoryNotEmpty
-                | io::ErrorKind::AlreadyExists
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::IsADirectory
-                | io::ErrorKind::InvalidFilename,
-            ) => {}
-            Err(_) => break,
-        }
-    }
-    match moved {
-        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(false),
-        moved => moved.map(|()| true),
-    }
-}
-
-fn unlock(folder: &Folder) -> io::Result<()> {
-    let folder = folder.open()?;
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    Ok(rustix::fs::chmodat(CWD, path.as_str(), Mode::RWXU, AtFlags::empty())?)
-}
-
 /// Removes a tree that hostile commands may have made deep, read-only or full of links. One that vanishes meanwhile is no error.
-fn remove_tree(path: &Path) -> Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::unexpected(format!("{} cannot be removed", path.display())));
     };

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
     Capabilities, Capability, ConfigOption, CreateRequest, DryRun, Error, ErrorKind, Health, Language,
-    ListFilter, Parts, Provider, ProviderInfo, Result, SandboxConfig, SandboxId, SandboxInfo, blocking,
+    ListFilter, Parts, Provider, ProviderInfo, Removal, RemoveIf, Result, SandboxConfig, SandboxId,
+    SandboxInfo, blocking,
 };
 use grainchain_guest::kill_processes_of;
 use rustix::fs::Access;
@@ -222,12 +223,12 @@ impl Provider for Local {
         .await
     }
 
-    async fn remove(&self, id: &SandboxId) -> Result<()> {
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
         if let Some(sandbox) = self.shared.held(id) {
-            return sandbox.end().await;
+            return sandbox.end(condition).await;
         }
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
-        blocking::run(move || shared.layout.end(&id, || kill_processes_of(tag_of(&id)))).await
+        blocking::run(move || shared.layout.end(&id, condition, || kill_processes_of(tag_of(&id)))).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use grainchain_core::layer::{Layer, fold};
 use grainchain_core::{
-    Capability, Details, Error, ErrorKind, Language, Parts, Result, SandboxId, SandboxStatus, blocking,
+    Capability, Details, Error, ErrorKind, Language, Parts, Removal, RemoveIf, Result, SandboxId,
+    SandboxStatus, blocking,
 };
 use grainchain_guest::{Guest, GuestConfig, Stage};
 use tokio::runtime::Handle;
@@ -218,22 +219,35 @@ impl LocalSandbox {
         if !state.is_over() {
             return Ok(state.expires_at());
         }
-        self.end().await.map(|()| None)
+        match self.end(RemoveIf::Expired).await? {
+            Removal::Removed => Ok(None),
+            Removal::Kept => Ok(self.state().await?.expires_at()),
+        }
     }
 
-    /// Kills what runs and removes what it holds; what is gone already is no error.
-    pub(crate) async fn end(&self) -> Result<()> {
+    /// Kills what runs and removes what it holds, if `condition` holds; what is gone already is no error.
+    pub(crate) async fn end(&self, condition: RemoveIf) -> Result<Removal> {
         let this = self.me.upgrade().ok_or_else(closed)?;
         let turn = Arc::clone(&self.changing).lock_owned().await;
         blocking::run(move || {
             let _turn = turn;
-            this.guest.set_stage(Stage::Closed);
-            match this.layout.end(&this.id, || this.wait(this.guest.kill_all())) {
+            let kill = || this.wait(this.guest.kill_all());
+            if condition == RemoveIf::Always {
+                // Also while the lock is waited for.
+                this.guest.set_stage(Stage::Closed);
+            }
+            let ended = this.layout.seize(&this.id, condition, kill).and_then(|seized| {
+                let Some(seized) = seized else { return Ok(Removal::Kept) };
+                this.guest.set_stage(Stage::Closed);
+                seized.end(kill).map(|()| Removal::Removed)
+            });
+            match ended {
+                Ok(Removal::Kept) => return Ok(Removal::Kept),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                ended => ended?,
+                ended => drop(ended?),
             }
             this.let_go();
-            Ok(())
+            Ok(Removal::Removed)
         })
         .await
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
     Capabilities, Capability, ConfigOption, CreateRequest, Details, DryRun, Health, ListFilter, Parts,
-    Provider, ProviderInfo, Result, SandboxId, SandboxInfo,
+    Provider, ProviderInfo, Removal, RemoveIf, Result, SandboxId, SandboxInfo,
 };
 
 /// A good provider that declares, and hands over, nothing but commands that run to their end.
@@ -51,8 +51,8 @@ impl Provider for Bare {
         self.0.list(filter).await
     }
 
-    async fn remove(&self, id: &SandboxId) -> Result<()> {
-        self.0.remove(id).await
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
+        self.0.remove(id, condition).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::error::{ErrorKind, Result};
-use crate::provider::DryRun;
-use crate::types::info::{ListFilter, SandboxInfo, SandboxStatus};
+use crate::provider::{DryRun, Removal, RemoveIf};
+use crate::types::info::{ListFilter, SandboxInfo};
 
 /// What to clean up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,8 @@ pub struct GcReport {
 
 impl Client {
     /// Removes the sandboxes whose lifetime is over or whose client is gone. Those of living clients, of other owners whose life
-    /// the provider cannot judge, and those that were asked to outlive their client stay.
+    /// the provider cannot judge, and those that were asked to outlive their client stay. So do those to which somebody connects
+    /// while it is at work: each is looked at again when it is its turn.
     ///
     /// # Errors
     ///
@@ -84,15 +85,20 @@ impl Client {
     pub async fn gc(&self, options: GcOptions) -> Result<GcReport> {
         let mut report = GcReport::default();
         for sandbox in self.list(ListFilter::default()).await? {
-            let Some(reason) = left_behind(&sandbox, &options, SystemTime::now()) else {
+            let Some((condition, reason)) = left_behind(&sandbox, &options, SystemTime::now()) else {
                 report.kept += 1;
                 continue;
             };
             let action = if options.dry_run {
                 GcAction::WouldRemove
             } else {
-                match self.remove(&sandbox.id).await {
-                    Ok(()) => GcAction::Removed,
+                match self.remove_if(&sandbox.id, condition).await {
+                    Ok(Removal::Removed) => GcAction::Removed,
+                    // Since it was listed somebody has connected to it, prolonged its lifetime or mended it.
+                    Ok(Removal::Kept) => {
+                        report.kept += 1;
+                        continue;
+                    }
                     // Somebody else was faster.
                     Err(error) if error.kind() == ErrorKind::NotFound => GcAction::Removed,
                     Err(error) => GcAction::Failed(error.to_string()),
@@ -109,49 +115,28 @@ impl Client {
     }
 }
 
-/// Why `sandbox` counts as left behind, if it does.
-fn left_behind(sandbox: &SandboxInfo, options: &GcOptions, now: SystemTime) -> Option<String> {
-    if sandbox.status == SandboxStatus::Error {
-        return options.broken.then(|| "broken".to_owned());
-    }
-    if sandbox.expires_at.is_some_and(|at| at <= now) {
-        return Some("its lifetime is over".to_owned());
-    }
-    let lease = sandbox.lease.as_ref()?;
-    (!sandbox.keep_alive && lease.held == Some(false)).then(|| format!("its client {} is gone", lease.owner))
+/// On which condition `sandbox` counts as left behind, and that in words, if it does.
+fn left_behind(sandbox: &SandboxInfo, options: &GcOptions, now: SystemTime) -> Option<(RemoveIf, String)> {
+    let owner = sandbox.lease.as_ref().map_or("", |lease| &lease.owner);
+    let conditions = [
+        (RemoveIf::Expired, "its lifetime is over".to_owned()),
+        (RemoveIf::Abandoned, format!("its client {owner} is gone")),
+        (RemoveIf::Broken, "broken".to_owned()),
+    ];
+    let found = conditions.into_iter().find(|(condition, _)| condition.allows(sandbox, now))?;
+    (found.0 != RemoveIf::Broken || options.broken).then_some(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::types::info::Lease;
-
-    fn sandbox(held: Option<bool>) -> SandboxInfo {
-        let mut info = SandboxInfo::new("sb".into(), "p", SandboxStatus::Running);
-        info.lease = Some(Lease::new("me", held));
-        info
-    }
-
-    #[test]
-    fn only_what_surely_nobody_holds_is_left_behind() {
-        let (options, now) = (GcOptions::default(), SystemTime::now());
-        assert!(left_behind(&sandbox(Some(false)), &options, now).is_some());
-        assert!(left_behind(&sandbox(Some(true)), &options, now).is_none());
-        assert!(left_behind(&sandbox(None), &options, now).is_none());
-        let mut kept = sandbox(Some(false));
-        kept.keep_alive = true;
-        assert!(left_behind(&kept, &options, now).is_none());
-        kept.expires_at = Some(now - Duration::from_secs(1));
-        assert!(left_behind(&kept, &options, now).is_some());
-    }
+    use crate::types::info::SandboxStatus;
 
     #[test]
     fn a_broken_sandbox_is_left_alone_unless_asked() {
-        let mut broken = sandbox(Some(false));
-        broken.status = SandboxStatus::Error;
+        let broken = SandboxInfo::new("sb".into(), "p", SandboxStatus::Error);
         assert!(left_behind(&broken, &GcOptions::default(), SystemTime::now()).is_none());
-        assert!(left_behind(&broken, &GcOptions::default().broken(), SystemTime::now()).is_some());
+        let asked = left_behind(&broken, &GcOptions::default().broken(), SystemTime::now());
+        assert_eq!(asked, Some((RemoveIf::Broken, "broken".to_owned())));
     }
 }

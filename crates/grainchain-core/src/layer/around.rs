@@ -14,7 +14,7 @@ use crate::facet::{
 };
 use crate::layer::{Layer, Scope};
 use crate::operation::Operation;
-use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo};
+use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
 use crate::types::code::{CodeStream, ContextInfo, CreateContext, RunCode};
 use crate::types::command::Command;
 use crate::types::content::Content;
@@ -95,7 +95,7 @@ macro_rules! repeat_by_clone {
 }
 
 repeat_by_clone! {
-    u16 u32 Option<Duration> DryRun CreateRequest ListFilter RunCode CreateContext ReadFile WriteFile Stat ListFiles MakeDir Remove Rename
+    u16 u32 Option<Duration> DryRun RemoveIf CreateRequest ListFilter RunCode CreateContext ReadFile WriteFile Stat ListFiles MakeDir Remove Rename
     Pack Unpack WatchPath CreateSnapshot BuildTemplate CreateVolume
     &SandboxId &SnapshotId &ProcessId &ContextId &TemplateId &VolumeId
 }
@@ -234,7 +234,7 @@ wrapped!(Provider {
     fn create(request: CreateRequest) -> Parts, Create;
     fn connect(id: &SandboxId) -> Parts, Connect;
     fn list(filter: ListFilter) -> Vec<SandboxInfo>, List;
-    fn remove(id: &SandboxId) -> (), RemoveSandbox;
+    fn remove(id: &SandboxId, condition: RemoveIf) -> Removal, RemoveSandbox;
     fn sweep(dry_run: DryRun) -> Vec<String>, Sweep;
 }
     fn info(&self) -> ProviderInfo {

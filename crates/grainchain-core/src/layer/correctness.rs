@@ -8,7 +8,7 @@ use crate::capabilities::Capability;
 use crate::error::{Effect, Error, Result};
 use crate::facet::{Code, Exec, Processes, SnapshotCatalog, Snapshots, Templates, Volumes};
 use crate::layer::{Layer, Scope};
-use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo};
+use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
 use crate::types::code::{CodeStream, ContextInfo, CreateContext, Language, RunCode};
 use crate::types::command::{Command, Stdin};
 use crate::types::id::{ContextId, ProcessId, SandboxId, SnapshotId};
@@ -88,8 +88,8 @@ impl Provider for CorrectProvider {
         self.inner.list(filter).await
     }
 
-    async fn remove(&self, id: &SandboxId) -> Result<()> {
-        self.inner.remove(id).await
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
+        self.inner.remove(id, condition).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {

@@ -1,11 +1,16 @@
 //! What killed programs leave behind, and what gc must not touch.
 
+use std::fmt;
 use std::fs;
+use std::sync::{Arc, Mutex};
 
-use grainchain_core::{GcAction, GcOptions, SandboxConfig};
+use grainchain_core::layer::{Around, Attempt, Call};
+use grainchain_core::{
+    Client, ErrorKind, GcAction, GcOptions, Operation, Removal, RemoveIf, Result, SandboxConfig, SandboxId,
+};
 
 use crate::other::Other;
-use crate::world::{FOREVER, background, eventually, is_alive, run, world};
+use crate::world::{FOREVER, World, background, eventually, is_alive, run, world};
 
 #[tokio::test]
 async fn gc_finds_what_a_killed_program_left_with_its_processes() {
@@ -66,6 +71,152 @@ async fn whoever_connects_keeps_it_from_gc() {
     maker.kill();
     assert_eq!(Other::start(&world.root()).ask("gc"), "0");
     assert_eq!(run(&sandbox, "echo here").await, "here");
+}
+
+/// Does something as soon as a list is there, before whoever has asked for it sees it.
+#[derive(Clone)]
+struct AfterTheList(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for AfterTheList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AfterTheList")
+    }
+}
+
+impl Around for AfterTheList {
+    const REPEATS: bool = false;
+
+    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, mut attempt: Attempt<'a, T>) -> Result<T> {
+        let answer = attempt().expect("the first attempt").await;
+        if call.operation == Operation::List {
+            (self.0)();
+        }
+        answer
+    }
+}
+
+/// A client whose lists are out of date by what `act` does.
+fn outdated(client: &Client, act: impl Fn() + Send + Sync + 'static) -> Client {
+    client.clone().layer(AfterTheList(Arc::new(act)))
+}
+
+/// The id of a sandbox whose only client has been killed.
+fn left_behind(world: &World) -> String {
+    let mut killed = Other::start(&world.root());
+    let id = killed.ask("create");
+    killed.ask(&format!("run {id} echo precious > file"));
+    killed.kill();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_between_the_list_of_gc_and_the_removal_keeps_the_sandbox() {
+    let world = world();
+    let id = left_behind(&world);
+    let other = Arc::new(Mutex::new(Other::start(&world.root())));
+    let (connecting, wanted) = (Arc::clone(&other), id.clone());
+    let client = outdated(&world.client, move || {
+        connecting.lock().unwrap().ask(&format!("connect {wanted}"));
+    });
+    let report = client.gc(GcOptions::default()).await.unwrap();
+    assert_eq!((report.entries.len(), report.kept), (0, 1), "{report:?}");
+    assert_eq!(other.lock().unwrap().ask(&format!("run {id} cat file")), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_in_the_same_program_keeps_the_sandbox_from_gc() {
+    let world = world();
+    let id = left_behind(&world);
+    let (connecting, wanted) = (world.client.clone(), id.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let client = outdated(&world.client, move || {
+        tokio::task::block_in_place(|| runtime.block_on(connecting.connect(wanted.clone()))).unwrap();
+    });
+    let report = client.gc(GcOptions::default()).await.unwrap();
+    assert_eq!((report.entries.len(), report.kept), (0, 1), "{report:?}");
+    let sandbox = world.client.connect(id).await.unwrap();
+    assert_eq!(run(&sandbox, "cat file").await, "precious");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_lifetime_is_prolonged_between_the_list_of_gc_and_the_removal_stays() {
+    let world = world();
+    let mut killed = Other::start(&world.root());
+    let id = killed.ask("create");
+    killed.ask(&format!("lifetime {id} 1"));
+    killed.kill();
+    eventually("its time is over", async || {
+        world.info(&id).await.expires_at.unwrap() < std::time::SystemTime::now()
+    })
+    .await;
+    let state = world.folder(&id).join("sandbox.json");
+    let client = outdated(&world.client, move || {
+        let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+        told["expires_ms"] = serde_json::Value::Null;
+        fs::write(&state, told.to_string()).unwrap();
+    });
+    let report = client.gc(GcOptions::default()).await.unwrap();
+    assert_eq!((report.entries.len(), report.kept), (0, 1), "{report:?}");
+    assert_eq!(world.ids().await, [id]);
+}
+
+#[tokio::test]
+async fn nothing_is_killed_for_a_sandbox_that_is_kept() {
+    let world = world();
+    let sandbox = world.sandbox().await;
+    let pid = background(&sandbox, FOREVER).await;
+    // Another program is changing it at this moment.
+    let lock = fs::File::create(world.folder(sandbox.id().as_str()).join("lock")).unwrap();
+    lock.lock().unwrap();
+    for client in [&world.client, &world.second_client()] {
+        for condition in [RemoveIf::Abandoned, RemoveIf::Expired, RemoveIf::Broken] {
+            let removal = client.remove_if(sandbox.id(), condition).await.unwrap();
+            assert_eq!(removal, Removal::Kept, "{condition:?}");
+        }
+    }
+    assert!(is_alive(pid));
+    drop(lock);
+    assert_eq!(run(&sandbox, "echo here").await, "here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_client_and_a_gc_at_the_same_moment_one_wins_and_knows_it() {
+    let world = world();
+    let mut other = Other::start(&world.root());
+    for _ in 0..40 {
+        let maker = world.second_client();
+        let id = maker.create(SandboxConfig::default()).await.unwrap().id().clone();
+        drop(maker);
+        eventually("the lease is given up", async || {
+            world.info(id.as_str()).await.lease.unwrap().held == Some(false)
+        })
+        .await;
+        other.tell("gc");
+        let connected = world.second_client();
+        match connected.connect(id.clone()).await {
+            Ok(sandbox) => {
+                other.answer().unwrap();
+                assert_eq!(run(&sandbox, "echo here").await, "here");
+                sandbox.close().await.unwrap();
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error:#}");
+                other.answer().unwrap();
+            }
+        }
+        let left = world.client.remove(&id).await.map_err(|error| error.kind());
+        assert_eq!(left, Err(ErrorKind::NotFound));
+    }
+}
+
+#[tokio::test]
+async fn a_removal_on_a_condition_of_what_is_not_there_says_so() {
+    let world = world();
+    world.sandbox().await;
+    for condition in [RemoveIf::Abandoned, RemoveIf::Expired, RemoveIf::Broken] {
+        let error = world.client.remove_if(&SandboxId::new("nowhere"), condition).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{condition:?}: {error:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

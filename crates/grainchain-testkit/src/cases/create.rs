@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
-use grainchain_core::{ByteSize, ConfigOption, ErrorKind, ListFilter, SandboxStatus};
+use grainchain_core::{ByteSize, ConfigOption, ErrorKind, ListFilter, Removal, RemoveIf, SandboxStatus};
 
 use super::support::{secs, sh};
 use crate::case::cases;
@@ -130,6 +130,18 @@ cases! { create:
         let sandbox = cx.sandbox().await?;
         let report = cx.client().gc(grainchain_core::GcOptions::default().dry_run()).await?;
         check!(!report.entries.iter().any(|entry| entry.sandbox.id == *sandbox.id()), "a living sandbox counts as left behind");
+    }
+
+    fn what_is_in_use_is_not_removed_as_left_behind(cx) {
+        // As gc does with a list that was true a moment ago, before somebody connected.
+        let sandbox = cx.sandbox().await?;
+        for condition in [RemoveIf::Abandoned, RemoveIf::Expired, RemoveIf::Broken] {
+            let removal = cx.client().remove_if(sandbox.id(), condition).await?;
+            check!(removal == Removal::Kept, "removed on the condition {condition:?}");
+            same!(sh(&sandbox, "echo x").await?, "x\n");
+        }
+        let again = cx.client().connect(sandbox.id().clone()).await?;
+        same!(sh(&again, "echo x").await?, "x\n");
     }
 
     fn a_memory_limit_is_shown(cx) honours [MemoryLimit] {

@@ -102,6 +102,8 @@ faults! {
     KillsTheGroupOnly => "processes::killing_takes_the_whole_tree";
     /// `close` says yes and does nothing.
     LeaksOnClose => "lifecycle::closing_removes_it_from_the_list";
+    /// What was once seen abandoned is removed, whoever has connected since.
+    RemovesWithoutLooking => "create::what_is_in_use_is_not_removed_as_left_behind";
     /// No sandbox is found by its id.
     NeverConnects => "create::a_sandbox_is_found_by_its_id";
     /// The list is always empty.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grainchain_core::facet::{Lifecycle, SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
-    CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, Parts, Provider, ProviderInfo, Result,
-    SandboxId, SandboxInfo,
+    CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, Parts, Provider, ProviderInfo, Removal,
+    RemoveIf, Result, SandboxId, SandboxInfo,
 };
 
 use super::{Fault, Spoiled};
@@ -70,8 +70,9 @@ impl Provider for FaultyProvider {
         if self.fault == Fault::ListsNothing { Ok(Vec::new()) } else { self.inner.list(filter).await }
     }
 
-    async fn remove(&self, id: &SandboxId) -> Result<()> {
-        self.inner.remove(id).await
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
+        let looks = self.fault != Fault::RemovesWithoutLooking;
+        self.inner.remove(id, if looks { condition } else { RemoveIf::Always }).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {

@@ -10,8 +10,8 @@ use grainchain_core::facet::{Exec, Files, Lifecycle, SnapshotCatalog, Templates,
 use grainchain_core::{
     ByteSize, Capabilities, Capability, Capture, Command, Content, CreateRequest, Details, DryRun, Error,
     ExitStatus, FileInfo, FileKind, Health, Lease, ListFiles, ListFilter, MakeDir, Operation, Output, Parts,
-    Provider, ProviderInfo, ReadFile, Remove, Rename, Result, SandboxId, SandboxInfo, SandboxStatus, Stat,
-    WriteFile,
+    Provider, ProviderInfo, ReadFile, Removal, Remove, RemoveIf, Rename, Result, SandboxId, SandboxInfo,
+    SandboxStatus, Stat, WriteFile,
 };
 
 use super::Script;
@@ -35,6 +35,14 @@ struct Held {
     files: BTreeMap<String, Bytes>,
 }
 
+impl Held {
+    fn hold(&mut self, held: bool) {
+        if let Some(lease) = &mut self.info.lease {
+            lease.held = Some(held);
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inside {
     id: SandboxId,
@@ -49,6 +57,13 @@ impl Scripted {
     /// The ids of the sandboxes that exist.
     pub fn sandboxes(&self) -> Vec<SandboxId> {
         self.lock().sandboxes.keys().cloned().collect()
+    }
+
+    /// As if every client that held the sandbox were gone, until somebody connects to it.
+    pub fn abandon(&self, id: &SandboxId) {
+        if let Some(held) = self.lock().sandboxes.get_mut(id) {
+            held.hold(false);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -93,7 +108,11 @@ impl Provider for Scripted {
 
     async fn connect(&self, id: &SandboxId) -> Result<Parts> {
         let find = || {
-            if self.lock().sandboxes.contains_key(id) { Ok(self.parts(id)) } else { Err(Self::missing(id)) }
+            let mut world = self.lock();
+            let held = world.sandboxes.get_mut(id).ok_or_else(|| Self::missing(id))?;
+            held.hold(true);
+            drop(world);
+            Ok(self.parts(id))
         };
         self.script.play(Operation::Connect, find).await
     }
@@ -107,8 +126,16 @@ impl Provider for Scripted {
         self.script.play(Operation::List, look).await
     }
 
-    async fn remove(&self, id: &SandboxId) -> Result<()> {
-        let remove = || self.lock().sandboxes.remove(id).map(drop).ok_or_else(|| Self::missing(id));
+    async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
+        let remove = || {
+            let mut world = self.lock();
+            let held = world.sandboxes.get(id).ok_or_else(|| Self::missing(id))?;
+            if !condition.allows(&held.info, SystemTime::now()) {
+                return Ok(Removal::Kept);
+            }
+            world.sandboxes.remove(id);
+            Ok(Removal::Removed)
+        };
         self.script.play(Operation::RemoveSandbox, remove).await
     }
 

@@ -3,6 +3,7 @@
 mod create;
 mod deadlines;
 mod faults;
+mod gc;
 mod limits;
 mod retry;
 mod scope;
