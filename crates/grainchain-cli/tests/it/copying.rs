@@ -114,6 +114,22 @@ fn a_path_that_ends_in_dots_never_leaves_the_folder_it_goes_to() {
 }
 
 #[test]
+fn a_link_that_came_with_one_copy_leads_no_other_copy_out() {
+    let world = World::new();
+    let id = world.sandbox();
+    let outside = world.here().join("outside");
+    write(outside.join("key"), "mine");
+    let link = format!("mkdir w; ln -s '{}' w/d", outside.display());
+    world.run(["exec", &id, "--", "sh", "-c", &link]).succeeded();
+    world.run(["cp", &format!("{id}:w"), "w"]).succeeded();
+    assert!(world.here().join("w/d").is_symlink());
+    world.run(["exec", &id, "--", "sh", "-c", "rm w/d; mkdir w/d; echo theirs > w/d/key"]).succeeded();
+    let refused = world.run(["cp", &format!("{id}:w/d"), "w"]).ended(1);
+    assert!(refused.stderr().contains("symbolic link"), "{}", refused.stderr());
+    assert_eq!(read(outside.join("key")), "mine");
+}
+
+#[test]
 fn odd_names_arrive() {
     let world = World::new();
     let id = world.sandbox();

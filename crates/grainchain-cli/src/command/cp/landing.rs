@@ -80,7 +80,15 @@ pub(super) fn on_host(dst: &Path, source: Source<'_>) -> Result<PathBuf> {
         std::fs::create_dir_all(parent)
             .map_err(|error| Error::io(format_args!("make the folder {}", parent.display()), error))?;
     }
-    Ok(name.map_or_else(|| dst.to_owned(), |name| dst.join(name)))
+    let Some(name) = name else { return Ok(dst.to_owned()) };
+    let to = dst.join(name);
+    // A link of this name may have come with an earlier copy, and lead wherever a stranger likes. A file takes its place.
+    if matches!(source, Source::Folder(_)) && to.is_symlink() {
+        let message = format!("{} is a symbolic link, which a copy never follows", to.display());
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .hint("remove the link, or copy to the folder that it leads to"));
+    }
+    Ok(to)
 }
 
 #[cfg(test)]
