@@ -65,7 +65,7 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
         copied = copy(&app, args) => {
             let Some(copied) = copied? else { return Ok(Code::OK) };
             for skipped in &copied.skipped {
-                app.printer.warn(format_args!("left out: {skipped}"));
+                app.printer.warn(format_args!("not copied as it was: {skipped}"));
             }
             app.printer.result(&copied, |_| Ok(()))?;
             Ok(Code::OK)

@@ -130,6 +130,20 @@ fn a_link_that_came_with_one_copy_leads_no_other_copy_out() {
 }
 
 #[test]
+fn what_cannot_be_copied_is_named_both_ways() {
+    let world = World::new();
+    let id = world.sandbox();
+    world.run(["exec", &id, "--", "sh", "-c", "mkdir w; echo x > w/file; mkfifo w/pipe"]).succeeded();
+    let down = world.run(["cp", &format!("{id}:w"), "w"]).succeeded();
+    assert!(down.stderr().contains("pipe: named pipe"), "{}", down.stderr());
+    // Commands of the provider `local` reach our folder.
+    let pipe = world.here().join("w/pipe").display().to_string();
+    world.run(["exec", &id, "--", "mkfifo", &pipe]).succeeded();
+    let up = world.run(["cp", "--json", "w", &format!("{id}:up")]).succeeded();
+    assert_eq!(up.json()["skipped"], serde_json::json!(["pipe: named pipe"]));
+}
+
+#[test]
 fn odd_names_arrive() {
     let world = World::new();
     let id = world.sandbox();

@@ -22,6 +22,10 @@ const MAX_PAX: u64 = 4 << 20;
 
 const MAX_SEGMENTS: usize = 1 << 20;
 
+/// What is kept of comments; a hostile archive must not fill our memory.
+const MAX_COMMENTS: usize = 1000;
+const MAX_COMMENT: usize = 8 << 10;
+
 /// One entry of an archive, without its body.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -56,6 +60,7 @@ struct Pax {
     gid: Option<u64>,
     mtime: Option<(i64, u32)>,
     xattrs: Vec<Attribute>,
+    comments: Vec<Vec<u8>>,
 }
 
 /// An archive being read.
@@ -68,11 +73,19 @@ pub(super) struct TarReader<R> {
     /// Bytes of the current body that are still to come, and the filling of its last block.
     body: u64,
     padding: u64,
+    /// Comments that belong to no entry.
+    comments: Vec<Vec<u8>>,
 }
 
 impl<R: Read> TarReader<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, body: 0, padding: 0 }
+        let buffer = vec![0; BUFFER].into_boxed_slice();
+        Self { input, buffer, start: 0, end: 0, body: 0, padding: 0, comments: Vec::new() }
+    }
+
+    /// The first comments of the archive that belong to no entry, as far as they have been read.
+    pub(super) fn take_comments(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.comments)
     }
 
     /// The next entry, or none at the end of the archive. What is left of the last body is passed over.
@@ -99,7 +112,9 @@ impl<R: Read> TarReader<R> {
                 }
                 EntryType::XGlobalHeader => {
                     let records = self.collect(size, MAX_PAX)?;
-                    Pax::parse(&records, Scope::Archive)?;
+                    let comments = Pax::parse(&records, Scope::Archive)?.comments;
+                    let room = MAX_COMMENTS.saturating_sub(self.comments.len());
+                    self.comments.extend(comments.into_iter().take(room));
                 }
                 kind => return self.member(&header, kind, size, extensions).map(Some),
             }
@@ -342,6 +357,9 @@ impl Pax {
                     return Err(Fault::corrupt(format!(
                         "a global pax header with {key:?}, which is not supported"
                     )));
+                }
+                if key == b"comment" && value.len() <= MAX_COMMENT {
+                    pax.comments.push(value.to_vec());
                 }
                 continue;
             }

@@ -1,6 +1,14 @@
 //! What packing and unpacking did, and what they left out
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// Begins a comment in an archive that tells what the archive lacks: whoever unpacks it has no other way to know.
+const LACKS: &[u8] = b"grainchain lacks\n";
+/// Bounds on these comments, within what a reader takes.
+const MOST_NOTES: usize = 100;
+const LONGEST_PATH: usize = 4096;
 
 /// Lists in a report end here; the counts beside them go on. A hostile tree must not fill our memory.
 const LIST_CAP: usize = 1000;
@@ -44,6 +52,17 @@ impl PackReport {
             self.changed.push(path.to_path_buf());
         }
     }
+
+    /// What is not in the archive as it was on disk, as comments for its end.
+    pub(super) fn comments(&self) -> impl Iterator<Item = Vec<u8>> {
+        let skipped = self.skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str()));
+        let changed = self.changed.iter().map(|path| (path.as_path(), "changed while it was packed"));
+        skipped.chain(changed).take(MOST_NOTES).map(|(path, reason)| {
+            let path = path.as_os_str().as_bytes();
+            let end = &path[path.len().saturating_sub(LONGEST_PATH)..];
+            [LACKS, reason.as_bytes(), b"\n", end].concat()
+        })
+    }
 }
 
 /// What [`unpack`](super::unpack()) made.
@@ -54,13 +73,22 @@ pub struct UnpackReport {
     pub entries: u64,
     /// Sum of the file sizes, holes included.
     pub bytes: u64,
-    /// The first 1,000 things that were left out.
+    /// The first 1,000 things that were left out, here or, when [`pack`](super::pack()) made the archive, there.
     pub skipped: Vec<Skipped>,
     /// How many were left out.
     pub skipped_count: u64,
 }
 
 impl UnpackReport {
+    /// Takes over what the one who packed could not give.
+    pub(super) fn comment(&mut self, comment: &[u8]) {
+        let Some(lack) = comment.strip_prefix(LACKS) else { return };
+        if let Some(middle) = lack.iter().position(|byte| *byte == b'\n') {
+            let reason = String::from_utf8_lossy(&lack[..middle]);
+            self.skip(Path::new(OsStr::from_bytes(&lack[middle + 1..])), reason);
+        }
+    }
+
     pub(super) fn skip(&mut self, path: &Path, reason: impl Into<String>) {
         skip(&mut self.skipped, &mut self.skipped_count, path, reason.into());
     }

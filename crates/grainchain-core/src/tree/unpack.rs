@@ -57,6 +57,9 @@ pub fn unpack<R: Read>(
         unpacking.member(&member, &mut reader, &mut extractor)?;
     }
     extractor.finish()?;
+    for comment in reader.take_comments() {
+        unpacking.report.comment(&comment);
+    }
     reader.drain().at(OPERATION, path)?;
     Ok(unpacking.report)
 }

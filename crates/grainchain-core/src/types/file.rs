@@ -325,7 +325,8 @@ pub struct UnpackSummary {
     pub entries: u64,
     /// Bytes of file content written.
     pub bytes: u64,
-    /// Entries left out, each with the reason; the first hundred of them.
+    /// What was left out or changed while it was copied (pipes, sockets, devices, files that somebody wrote to), each with the
+    /// reason; the first hundred.
     pub skipped: Vec<String>,
 }
 

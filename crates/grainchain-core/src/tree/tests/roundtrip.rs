@@ -194,6 +194,23 @@ fn what_cannot_be_packed_is_skipped_and_counted() {
 }
 
 #[test]
+fn whoever_unpacks_learns_what_could_not_be_packed() {
+    let scene = Scene::new();
+    fs::write(scene.inside("file"), "x").unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, scene.inside("new\nline"), rustix::fs::Mode::RWXU).unwrap();
+    let mut archive = Vec::new();
+    pack(&scene.root, ".", &mut archive, &mut PackOptions::default()).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let report = unpack(&Root::open(target.path()).unwrap(), ".", &archive[..], &everything()).unwrap();
+    let skipped: Vec<_> = report
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.path.to_str().unwrap(), skipped.reason.as_str()))
+        .collect();
+    assert_eq!((report.entries, skipped), (1, vec![("new\nline", "named pipe")]));
+}
+
+#[test]
 fn a_filter_leaves_out_whole_directories() {
     let scene = Scene::new();
     fs::create_dir_all(scene.inside("keep/node_modules/x")).unwrap();
