@@ -4,16 +4,14 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use grainchain_core::{Error, ErrorKind, Result};
+use grainchain_core::{Error, Result};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::layout::Folder;
-use crate::lock::take;
+use crate::lock::{MOMENT, kept, take};
 
 const LEASE_FILE: &str = "lease";
-/// Others lock the lease for a moment when they look whether it is held.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Far longer than such a look takes; a client keeps its share for good.
+/// Far longer than it takes others to look whether the lease is held; a client keeps its share for good.
 const A_LOOK: Duration = Duration::from_millis(100);
 
 /// Held by every client that created or connected to a sandbox; given up when dropped, also by a kill.
@@ -28,11 +26,8 @@ impl Lease {
         let path = folder.0.join(LEASE_FILE);
         let fail = |error| Error::io(format_args!("take the lease {}", path.display()), error);
         let file = folder.open_file(LEASE_FILE, OFlags::CREATE | OFlags::RDONLY).map_err(fail)?;
-        if !take(&file, FlockOperation::NonBlockingLockShared, PATIENCE).map_err(fail)? {
-            let message = format!("the lease {} is locked by another program", path.display());
-            return Err(
-                Error::new(ErrorKind::Conflict, message).hint("end that program, or remove the sandbox")
-            );
+        if !take(&file, FlockOperation::NonBlockingLockShared, MOMENT).map_err(fail)? {
+            return Err(kept(&path, &file).hint("end it, or remove the sandbox"));
         }
         Ok(Self { _file: file })
     }

@@ -4,6 +4,7 @@
 mod abreast;
 mod config;
 mod fork;
+mod holder;
 mod layout;
 mod lease;
 mod lifecycle;

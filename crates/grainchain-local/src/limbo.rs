@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use grainchain_core::types::id::random_id;
-use grainchain_core::{DryRun, Error, ErrorKind, Result, SandboxId};
+use grainchain_core::{DryRun, Error, Result, SandboxId};
 use grainchain_guest::kill_processes_of;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 
 use crate::layout::{Folder, Layout, make_dir, own_directory};
 use crate::lease::{self, Lease};
-use crate::lock::{self, PATIENCE};
+use crate::lock::{self, MOMENT};
 use crate::state::{State, tag_of};
 
 const DRAFT: &str = "new";
@@ -106,12 +106,8 @@ impl Layout {
         let file = rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| fail(errno.into()))?;
         let file = File::from(file);
-        if !lock::take(&file, operation, PATIENCE).map_err(fail)? {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("{} is locked by another program", path.display()),
-            )
-            .hint("end that program"));
+        if !lock::take(&file, operation, MOMENT).map_err(fail)? {
+            return Err(lock::kept(&path, &file).hint("end it"));
         }
         Ok(file)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use grainchain_core::types::id::random_id;
 use grainchain_core::{Error, ErrorKind, Removal, RemoveIf, Result, SandboxId};
@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Mode};
 use crate::layout::{Folder, Layout, missing, own_directory};
 use crate::lease::Exclusion;
 use crate::limbo::{GONE, remove_tree};
-use crate::lock::{Lock, PATIENCE};
+use crate::lock::Lock;
 use crate::state::broken_info;
 
 /// A sandbox that is about to end: no other program changes it, and nobody connects to one that nobody holds.
@@ -45,8 +45,8 @@ impl Layout {
         }
     }
 
-    /// Takes hold of sandbox `id` in order to end it; none when `condition` does not hold. Nothing is killed for a sandbox that
-    /// is kept. Blocks the thread.
+    /// Takes hold of sandbox `id` in order to end it; none when `condition` does not hold. Nothing is killed before it
+    /// was seen to hold. Blocks the thread.
     ///
     /// # Errors
     ///
@@ -80,18 +80,18 @@ impl Layout {
         if !holds()? {
             return Ok(None);
         }
-        let lock = match folder.lock(id, Duration::ZERO) {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
+        let lock = match folder.try_lock(id) {
+            Ok(None) => {
                 // Perhaps one of its own commands holds the lock.
                 kill()?;
-                folder.lock(id, PATIENCE)
+                folder.lock(id).map(Some)
             }
             lock => lock,
         };
         let lock = match lock {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
             // Whatever commands have put in the place of the lock goes with the rest.
-            lock => lock.ok(),
+            lock => lock.ok().flatten(),
         };
         // Again: before the lock was held it could be changed.
         if !holds()? {

@@ -17,7 +17,6 @@ use crate::NAME;
 use crate::abreast::Abreast;
 use crate::layout::{Folder, Layout};
 use crate::lease::Lease;
-use crate::lock::PATIENCE;
 use crate::provider::Shared;
 use crate::state::{STATE_FILE, State, tag_of};
 use crate::timer::{self, Until};
@@ -122,7 +121,7 @@ impl LocalSandbox {
         self.ensure_open()?;
         blocking::run(move || {
             let _turn = turn;
-            let _lock = this.notice(this.folder.lock(&this.id, PATIENCE))?;
+            let _lock = this.notice(this.folder.lock(&this.id))?;
             this.recover_stillness()?;
             let state = this.notice(this.folder.read(&this.id))?;
             work(&this, state)

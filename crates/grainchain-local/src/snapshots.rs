@@ -1,7 +1,5 @@
 //! Snapshots of the workspace.
 
-use std::time::Duration;
-
 use crate::sandbox::{LocalSandbox, stage};
 use crate::snapshot::{
     self, CreateOptions, LiveWriters, Problem, RestoreOptions, SnapshotRecord, Store, Writers,
@@ -94,10 +92,7 @@ impl LocalSandbox {
     /// Undoes what a killed program left half done. Waits for nobody: a living program that is at work undoes nothing half way.
     /// Blocks the thread.
     pub(crate) fn recover(&self) -> Result<()> {
-        let _lock = match self.folder.lock(&self.id, Duration::ZERO) {
-            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
-            lock => lock?,
-        };
+        let Some(_lock) = self.folder.try_lock(&self.id)? else { return Ok(()) };
         self.recover_stillness()?;
         if self.folder.snapshots().exists() {
             Store::open(self.folder.snapshots())?.recover(&self.folder.workspace())?;
@@ -132,6 +127,9 @@ impl From<snapshot::Error> for Error {
             }
             Problem::Damaged(_) => Self::new(ErrorKind::Unexpected, text)
                 .hint("delete the snapshot and take a new one")
+                .caused_by(error),
+            Problem::Locked(_) => Self::new(ErrorKind::Conflict, text)
+                .hint("end it; terminate and wake_up end whatever the sandbox itself has started")
                 .caused_by(error),
             Problem::Refused(_) => Self::new(ErrorKind::Conflict, text).caused_by(error),
             Problem::Io(io) => {

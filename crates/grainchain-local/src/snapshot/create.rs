@@ -60,7 +60,7 @@ impl Store {
     /// Something below the workspace cannot be read (the path is named), the store cannot be written, or the parent
     /// does not exist.
     pub(crate) fn create(&self, workspace: &Path, options: CreateOptions) -> Result<SnapshotRecord> {
-        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         let root = Root::open("open the workspace", workspace)?;
         self.settle(&root)?;
         if let Some(parent) = &options.parent {

@@ -24,6 +24,8 @@ pub(crate) enum Problem {
     NoSuchSnapshot,
     /// Something stored is missing or not what was written; the text says what.
     Damaged(String),
+    /// Somebody keeps the store locked; the text says who.
+    Locked(String),
     /// The request cannot be honoured as things stand; the text says why and what to do.
     Refused(String),
 }
@@ -59,6 +61,7 @@ impl fmt::Display for Error {
         match &self.problem {
             Problem::Io(error) => write!(f, "{error}"),
             Problem::NoSuchSnapshot => f.write_str("no such snapshot"),
+            Problem::Locked(holder) => write!(f, "{holder} holds it"),
             Problem::Damaged(what) | Problem::Refused(what) => f.write_str(what),
         }
     }

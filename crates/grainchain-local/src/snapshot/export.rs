@@ -25,7 +25,7 @@ impl Store {
     /// `dir` is not an empty directory, the snapshot is missing or damaged, or `dir` cannot be written.
     pub(crate) fn export(&self, id: &SnapshotId, dir: &Path) -> Result<RestoreReport> {
         const OPERATION: &str = "export a snapshot into";
-        let _lock = self.lock(FlockOperation::LockShared)?;
+        let _lock = self.lock(FlockOperation::NonBlockingLockShared)?;
         let (_, tree) = manifest::read(&self.manifest_path(id), id)?;
         let root = Root::open(OPERATION, dir)?;
         if !list(root.fd.as_fd()).at(OPERATION, dir)?.is_empty() {

@@ -76,7 +76,7 @@ impl Store {
         id: &SnapshotId,
         options: &RestoreOptions,
     ) -> Result<RestoreReport> {
-        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         let root = Root::open("open the workspace", workspace)?;
         self.settle(&root)?;
         let (_, tree) = manifest::read(&self.manifest_path(id), id)?;

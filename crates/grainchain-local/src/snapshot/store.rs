@@ -5,9 +5,13 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+
+use crate::holder::holder;
+use crate::lock::{MOMENT, take};
 
 use super::attrs::Stat;
 use super::dirs::{Root, clear, list, make_dir, open_dir, os};
@@ -43,6 +47,9 @@ pub(crate) struct Store {
     pub(super) objects: Objects,
     pub(super) durability: Durability,
     pub(super) threads: usize,
+    /// How long the lock is waited for. Whoever changes a sandbox as a whole excludes the others before, so that hardly anybody but
+    /// a hostile command can hold it.
+    pub(super) patience: Duration,
 }
 
 /// How much a store holds.
@@ -78,7 +85,7 @@ pub(crate) struct Recovered {
 
 /// Held while an operation runs; the kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "closing the descriptor releases the lock")] OwnedFd);
+pub(super) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 pub(super) const WORK: &[u8] = b"work";
 /// In the work directory while a snapshot is being taken.
@@ -106,7 +113,14 @@ impl Store {
         let objects = make_dir(dir.as_fd(), b"objects").at(OPERATION, path.join("objects"))?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         let objects = Objects::new(objects, reflink);
-        Ok(Self { dir, path: path.to_path_buf(), objects, durability: Durability::default(), threads })
+        Ok(Self {
+            dir,
+            path: path.to_path_buf(),
+            objects,
+            durability: Durability::default(),
+            threads,
+            patience: MOMENT,
+        })
     }
 
     /// Sets what survives a crash of the machine.
@@ -154,7 +168,7 @@ impl Store {
     /// The store cannot be listed.
     #[cfg_attr(not(test), expect(dead_code, reason = "no facet asks for it yet"))]
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let _lock = self.lock(FlockOperation::LockShared)?;
+        let _lock = self.lock(FlockOperation::NonBlockingLockShared)?;
         let mut usage = Usage { snapshots: self.list()?.0.len() as u64, ..Usage::default() };
         let counted = self.objects.visit(|_, stat| {
             usage.objects += 1;
@@ -171,7 +185,7 @@ impl Store {
     ///
     /// There is no such snapshot, or the store cannot be changed.
     pub(crate) fn delete(&self, id: &SnapshotId) -> Result<Deleted> {
-        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         let path = self.manifest_path(id);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -225,7 +239,12 @@ impl Store {
     ///
     /// The interrupted restore was of another directory, or the workspace or the store cannot be changed.
     pub(crate) fn recover(&self, workspace: &Path) -> Result<Recovered> {
-        let _lock = self.lock(FlockOperation::LockExclusive)?;
+        let work = self.work()?;
+        if list(work.as_fd()).at("list", self.path.join("work"))?.is_empty() {
+            // Nobody has begun anything: no reason to wait for whoever holds the lock.
+            return Ok(Recovered::default());
+        }
+        let _lock = self.lock(FlockOperation::NonBlockingLockExclusive)?;
         let root = Root::open("open the workspace", workspace)?;
         self.settle(&root)
     }
@@ -249,16 +268,18 @@ impl Store {
     }
 
     pub(super) fn lock(&self, how: FlockOperation) -> Result<Lock> {
+        const OPERATION: &str = "lock";
         let path = self.path.join("lock");
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // Commands may have put a pipe in its place, or claimed it with a lease of the kernel's: neither is waited for.
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         // Opened each time: the lock belongs to the open file, so that threads exclude each other as well.
-        let fd = rustix::fs::openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR).at("open", &path)?;
-        loop {
-            match rustix::fs::flock(&fd, how) {
-                Err(Errno::INTR) => {}
-                other => return other.at("lock", &path).map(|()| Lock(fd)),
-            }
+        let fd =
+            rustix::fs::openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR).at(OPERATION, &path)?;
+        let file = File::from(fd);
+        if take(&file, how, self.patience).at(OPERATION, &path)? {
+            return Ok(Lock(file));
         }
+        Err(Error::new(OPERATION, &path, Problem::Locked(holder(&file))))
     }
 
     pub(super) fn manifest_path(&self, id: &SnapshotId) -> PathBuf {

@@ -10,7 +10,9 @@ use grainchain_core::{ErrorKind, GcOptions, ListFilter, Sandbox, SandboxConfig, 
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::other::Other;
-use crate::world::{FOREVER, background, client, eventually, is_alive, is_root, refused, run, world};
+use crate::world::{
+    FOREVER, World, background, client, eventually, is_alive, is_frozen, is_root, refused, run, world,
+};
 
 /// Everything that changes something on disk. How it ends does not matter here, only what it touches and that it ends.
 async fn do_everything(sandbox: &Sandbox) {
@@ -147,18 +149,78 @@ async fn drafts_named_by_a_link_in_limbo_are_unlinked_only() {
     canary.assert_untouched();
 }
 
+/// Starts a command that locks the file at `path`, relative to the workspace, and never gives it up.
+async fn holding(world: &World, sandbox: &Sandbox, path: &str) -> u32 {
+    run(sandbox, &format!("touch {path}")).await;
+    let pid = background(sandbox, &format!("exec flock {path} sleep 100000")).await;
+    let file = fs::File::open(world.folder(sandbox.id().as_str()).join("workspace").join(path)).unwrap();
+    eventually("it holds the lock", async || {
+        file.try_lock_shared().inspect(|()| file.unlock().unwrap()).is_err()
+    })
+    .await;
+    pid
+}
+
+/// What is tried has to end by itself.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it hangs")
+}
+
+#[tokio::test]
+async fn a_command_that_holds_the_lock_of_the_snapshots_is_named_and_can_be_ended() {
+    let world = world();
+    let sandbox = world.sandbox().await;
+    run(&sandbox, "echo kept > file").await;
+    let snapshot = sandbox.create_snapshot("before").await.unwrap();
+    let pid = holding(&world, &sandbox, "../snapshots/lock").await;
+    let error = soon(sandbox.create_snapshot("during")).await.unwrap_err();
+    assert!(error.to_string().contains("snapshots/lock"), "{error}");
+    refused::<()>(Err(error), ErrorKind::Conflict, &format!("process {pid} (flock)"));
+    assert!(!is_frozen(pid), "what stood still for the snapshot goes on");
+    // Neither looking nor connecting needs the lock.
+    assert_eq!(soon(sandbox.list_snapshots()).await.unwrap().len(), 1);
+    let second = world.second_client();
+    let again = soon(second.connect(sandbox.id().clone())).await.unwrap();
+    assert_eq!(run(&again, "cat file").await, "kept");
+    // A restore ends every command, this one too.
+    soon(sandbox.restore_snapshot(&snapshot.id)).await.unwrap();
+    assert!(!is_alive(pid));
+    holding(&world, &sandbox, "../snapshots/lock").await;
+    sandbox.terminate().await.unwrap();
+    sandbox.wake_up().await.unwrap();
+    soon(sandbox.create_snapshot("after")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_that_holds_the_lease_is_named_to_whoever_wants_to_connect() {
+    let world = world();
+    let mut maker = Other::start(&world.root());
+    let id = maker.ask("create");
+    let sandbox = world.client.connect(id.clone()).await.unwrap();
+    run(&sandbox, "rm ../lease").await;
+    let pid = holding(&world, &sandbox, "../lease").await;
+    let connected = soon(world.second_client().connect(id)).await;
+    refused(connected, ErrorKind::Conflict, &format!("process {pid} (flock)"));
+    sandbox.close().await.unwrap();
+    assert!(!is_alive(pid));
+}
+
+#[tokio::test]
+async fn a_command_that_holds_the_lock_of_limbo_is_named_to_whoever_creates() {
+    let world = world();
+    let sandbox = world.sandbox().await;
+    let pid = holding(&world, &sandbox, "../../../limbo/lock").await;
+    let created = soon(world.client.create(SandboxConfig::default())).await;
+    refused(created, ErrorKind::Conflict, &format!("process {pid} (flock)"));
+    sandbox.close().await.unwrap();
+    world.sandbox().await;
+}
+
 #[tokio::test]
 async fn a_command_that_holds_our_locks_is_ended_by_close() {
     let world = world();
     let sandbox = world.sandbox().await;
-    run(&sandbox, "touch ../lock").await;
-    let pid = background(&sandbox, "exec flock ../lock sleep 100000").await;
-    let lock = fs::File::open(world.folder(sandbox.id().as_str()).join("lock")).unwrap();
-    eventually("it holds the lock", async || {
-        lock.try_lock_shared().inspect(|()| lock.unlock().unwrap()).is_err()
-    })
-    .await;
-    drop(lock);
+    let pid = holding(&world, &sandbox, "../lock").await;
     sandbox.close().await.unwrap();
     assert!(!is_alive(pid));
     assert!(world.ids().await.is_empty());

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
@@ -367,4 +368,38 @@ fn what_is_mounted_in_the_workspace_is_neither_captured_nor_removed() {
     bench.restore(&snapshot_before.id);
     assert!(!bench.path("dir").exists());
     assert_eq!(fs::read(host.join("precious")).unwrap(), b"the host's");
+}
+
+#[test]
+fn a_lock_that_is_never_given_up_holds_nobody_up_and_its_holder_is_named() {
+    let mut bench = Bench::new();
+    bench.write("file", "x");
+    let snapshot = bench.create();
+    bench.store.patience = Duration::ZERO;
+    let out = bench.dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let path = bench.dir.path().join("snapshots/lock");
+    let held = fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    let before = describe(&bench.work);
+    let (store, work) = (&bench.store, &bench.work);
+    // Something to recover, or it would not have to wait.
+    fs::write(bench.dir.path().join("snapshots/work/creating"), "").unwrap();
+    let errors = [
+        store.create(work, CreateOptions::default().writers(quiet())).unwrap_err(),
+        store.restore(work, &snapshot.id, &RestoreOptions::default().writers(quiet())).unwrap_err(),
+        store.export(&snapshot.id, &out).unwrap_err(),
+        store.delete(&snapshot.id).unwrap_err(),
+        store.recover(work).unwrap_err(),
+        store.usage().unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error.problem(), Problem::Locked(who) if who == "this program"), "{error}");
+        assert_eq!(error.path(), path);
+    }
+    assert_eq!(describe(&bench.work), before);
+    assert_eq!(store.list().unwrap().0, std::slice::from_ref(&snapshot), "looking needs no lock");
+    drop(held);
+    bench.store.patience = Duration::from_secs(60);
+    bench.restore(&snapshot.id);
 }

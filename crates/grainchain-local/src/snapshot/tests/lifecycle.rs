@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{Bench, describe, quiet};
+use super::support::{Bench, describe, open, quiet};
 use crate::snapshot::store::Durability;
 use crate::snapshot::{CreateOptions, Problem, RestoreOptions, SnapshotId, Store};
 
@@ -113,7 +113,7 @@ fn deleting_while_others_create_never_takes_their_data() {
             .map(|_| {
                 scope.spawn(|| {
                     // Another opening of the same store, as another process would have it.
-                    let store = Store::open(bench.dir.path().join("snapshots")).unwrap();
+                    let store = open(&bench.dir.path().join("snapshots"));
                     let mut kept = Vec::new();
                     for _ in 0..10 {
                         let take = || {

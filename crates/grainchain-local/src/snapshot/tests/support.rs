@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -33,7 +34,7 @@ impl Bench {
         let dir = tempfile::tempdir_in(base).unwrap();
         let work = dir.path().join("workspace");
         fs::create_dir(&work).unwrap();
-        let store = Store::open(dir.path().join("snapshots")).unwrap();
+        let store = open(&dir.path().join("snapshots"));
         Self { dir, work, store }
     }
 
@@ -76,6 +77,13 @@ impl Bench {
         found.sort();
         found
     }
+}
+
+/// A store that waits for its lock as long as a loaded machine needs.
+pub(super) fn open(path: &Path) -> Store {
+    let mut store = Store::open(path).unwrap();
+    store.patience = Duration::from_secs(60);
+    store
 }
 
 pub(super) fn quiet() -> Writers {
