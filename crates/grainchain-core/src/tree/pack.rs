@@ -36,7 +36,7 @@ const READ_FILE: OFlags = OFlags::RDONLY
 /// Entries of a directory are named relative to it; a single file is named by its last name. If `path` is a
 /// symbolic link, it is followed below the root; links inside are packed as links. Modes, numeric owners, mtimes
 /// to the nanosecond, hard links, holes and extended attributes are kept. Pipes, sockets and devices are left out
-/// and listed in the report, and so is what vanishes meanwhile; the archive's last comment names them to [`unpack`](super::unpack()). A file whose size changes while it is read is cut
+/// and listed in the report, and so is what vanishes meanwhile; a comment after the archive's end names them to [`unpack`](super::unpack()). A file whose size changes while it is read is cut
 /// or filled up with zeros to the size announced before, and listed as changed: the archive is always whole.
 ///
 /// # Errors
@@ -69,8 +69,7 @@ pub fn pack<W: Write>(
         }
         other => return Err(super::beneath::not_regular(other)).at(OPERATION, path),
     }
-    packer.writer.comments(packer.report.comments()).at("write archive", path)?;
-    packer.writer.finish().at("write archive", path)?;
+    packer.writer.finish(packer.report.comments()).at("write archive", path)?;
     Ok(packer.report)
 }
 

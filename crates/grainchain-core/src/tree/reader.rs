@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::error::Fault;
+use super::error::{Fault, TreeErrorKind};
 use super::writer::{BLOCK, Segment};
 use super::xattr::Attribute;
 
@@ -83,9 +83,29 @@ impl<R: Read> TarReader<R> {
         Self { input, buffer, start: 0, end: 0, body: 0, padding: 0, comments: Vec::new() }
     }
 
-    /// The first comments of the archive that belong to no entry, as far as they have been read.
-    pub(super) fn take_comments(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.comments)
+    /// The first comments that belong to no entry. Call it when there is no [`next`](Self::next) entry any more: it looks for some
+    /// after the archive's end too, where our own writer puts them.
+    pub(super) fn comments(&mut self) -> Result<Vec<Vec<u8>>, Fault> {
+        match self.epilogue() {
+            // Whatever else stands there is not for us.
+            Err(fault) if fault.kind == TreeErrorKind::Corrupt => {}
+            read => read?,
+        }
+        Ok(std::mem::take(&mut self.comments))
+    }
+
+    fn epilogue(&mut self) -> Result<(), Fault> {
+        // The end has two blocks of zeros.
+        if self.header()?.is_some() {
+            return Ok(());
+        }
+        match self.header()? {
+            Some(header) if header.entry_type() == EntryType::XGlobalHeader => {
+                let size = header.entry_size().map_err(damaged)?;
+                self.global(size)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The next entry, or none at the end of the archive. What is left of the last body is passed over.
@@ -110,15 +130,18 @@ impl<R: Read> TarReader<R> {
                     let records = self.collect(size, MAX_PAX)?;
                     extensions.pax = Some(Pax::parse(&records, Scope::Entry)?);
                 }
-                EntryType::XGlobalHeader => {
-                    let records = self.collect(size, MAX_PAX)?;
-                    let comments = Pax::parse(&records, Scope::Archive)?.comments;
-                    let room = MAX_COMMENTS.saturating_sub(self.comments.len());
-                    self.comments.extend(comments.into_iter().take(room));
-                }
+                EntryType::XGlobalHeader => self.global(size)?,
                 kind => return self.member(&header, kind, size, extensions).map(Some),
             }
         }
+    }
+
+    fn global(&mut self, size: u64) -> Result<(), Fault> {
+        let records = self.collect(size, MAX_PAX)?;
+        let comments = Pax::parse(&records, Scope::Archive)?.comments;
+        let room = MAX_COMMENTS.saturating_sub(self.comments.len());
+        self.comments.extend(comments.into_iter().take(room));
+        Ok(())
     }
 
     fn long(&mut self, slot: &mut Option<Vec<u8>>, size: u64) -> Result<(), Fault> {

@@ -57,7 +57,7 @@ pub fn unpack<R: Read>(
         unpacking.member(&member, &mut reader, &mut extractor)?;
     }
     extractor.finish()?;
-    for comment in reader.take_comments() {
+    for comment in reader.comments().at(OPERATION, path)? {
         unpacking.report.comment(&comment);
     }
     reader.drain().at(OPERATION, path)?;

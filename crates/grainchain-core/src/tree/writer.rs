@@ -79,21 +79,6 @@ impl<W: Write> TarWriter<W> {
         self.sparse_rest(inline)
     }
 
-    /// Comments that belong to no entry; every `tar` passes over them in silence.
-    pub(super) fn comments(&mut self, comments: impl IntoIterator<Item = Vec<u8>>) -> io::Result<()> {
-        let mut records = Vec::new();
-        for comment in comments {
-            record(&mut records, b"comment", &comment);
-        }
-        if records.is_empty() {
-            return Ok(());
-        }
-        let mut header = Header::new_ustar();
-        name(&mut header, b"./PaxHeaders/archive");
-        header.set_mode(0o644);
-        self.extension(header, EntryType::XGlobalHeader, &records)
-    }
-
     fn long(&mut self, kind: EntryType, value: &[u8]) -> io::Result<()> {
         let mut header = Header::new_gnu();
         name(&mut header, b"././@LongLink");
@@ -160,9 +145,19 @@ impl<W: Write> TarWriter<W> {
         self.zeros(length.next_multiple_of(BLOCK as u64) - length)
     }
 
-    /// Writes the end of the archive.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    /// Writes the end of the archive and, where no other program looks any more, comments.
+    pub(super) fn finish(mut self, comments: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
         self.zeros(2 * BLOCK as u64)?;
+        let mut records = Vec::new();
+        for comment in comments {
+            record(&mut records, b"comment", &comment);
+        }
+        if !records.is_empty() {
+            let mut header = Header::new_ustar();
+            name(&mut header, b"./PaxHeaders/archive");
+            header.set_mode(0o644);
+            self.extension(header, EntryType::XGlobalHeader, &records)?;
+        }
         self.drain()?;
         self.out.flush()
     }

@@ -208,6 +208,10 @@ fn whoever_unpacks_learns_what_could_not_be_packed() {
         .map(|skipped| (skipped.path.to_str().unwrap(), skipped.reason.as_str()))
         .collect();
     assert_eq!((report.entries, skipped), (1, vec![("new\nline", "named pipe")]));
+    // Python's reader, for one, fails at a comment that no entry follows.
+    let mut blocks = archive.chunks(512).skip_while(|block| block.iter().any(|byte| *byte != 0));
+    assert!(blocks.by_ref().take(2).all(|block| block.iter().all(|byte| *byte == 0)));
+    assert!(blocks.next().is_some(), "the comment does not stand behind the end");
 }
 
 #[test]
