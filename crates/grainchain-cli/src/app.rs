@@ -57,7 +57,7 @@ impl App {
         match client.connect(id).await {
             Err(error) if may_be_abbreviated(&error) => match lookup(&client, id).await? {
                 Some(found) => client.connect(found).await,
-                None => Err(missing(id, error)),
+                None => Err(missing(id, &client)),
             },
             other => other,
         }
@@ -65,12 +65,7 @@ impl App {
 
     /// The id that is `id` or begins so.
     pub(crate) async fn id(&self, client: &Client, id: &str) -> Result<SandboxId> {
-        lookup(client, id).await?.ok_or_else(|| {
-            missing(
-                id,
-                Error::not_found(format!("there is no sandbox `{id}`")).provider(client.provider_info().name),
-            )
-        })
+        lookup(client, id).await?.ok_or_else(|| missing(id, client))
     }
 }
 
@@ -84,12 +79,15 @@ fn may_be_abbreviated(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::BadRequest)
 }
 
-fn missing(id: &str, error: Error) -> Error {
-    if error.remedy().is_some() {
-        return error;
-    }
-    let what = if id.is_empty() { "name a sandbox" } else { "`grainchain list` shows those that there are" };
-    error.hint(what)
+fn missing(id: &str, client: &Client) -> Error {
+    let message = if id.is_empty() {
+        "the id of the sandbox is empty".to_owned()
+    } else {
+        format!("there is no sandbox `{id}`")
+    };
+    Error::not_found(message)
+        .provider(client.provider_info().name)
+        .hint("`grainchain list` shows those that there are")
 }
 
 async fn lookup(client: &Client, id: &str) -> Result<Option<SandboxId>> {

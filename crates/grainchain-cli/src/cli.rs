@@ -16,17 +16,20 @@ const TIDY_UP: std::time::Duration = std::time::Duration::from_millis(500);
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  run, exec, shell   the program's own code; 128 + n when signal n ended it
-  code               0, or 1 when the code raised an exception
-                     124 its time ran out, 125 grainchain failed, 126 the program cannot be executed, 127 there is no such program
-  all others         0 done, 1 failed
-  every command      2 wrong usage, 141 nobody reads the output, 128 + n when signal n ended grainchain
+  run, exec, shell  the program's own; 128 + n when signal n ended it
+                    126 it cannot be executed, 127 there is none
+  code              0 done, 1 the code raised an exception
+  all of these      124 the time ran out, 125 grainchain failed
+  all others        0 done, 1 failed
+  every command     2 wrong usage, 141 nobody reads the output,
+                    128 + n when signal n ended grainchain
 
-With nothing configured the provider is `local`: commands run on this machine without isolation.";
+With nothing configured the provider is `local`: commands run on this machine
+without isolation.";
 
 /// Sandboxes from a terminal: create them, run commands and code in them, move files, snapshot them, throw them away.
 #[derive(Debug, Parser)]
-#[command(name = "grainchain", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "grainchain", version, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,
@@ -79,6 +82,11 @@ enum Command {
     Pause(command::power::Args),
     /// Thaw every process of a sandbox
     Resume(command::power::Args),
+    /// End every process of a sandbox and give up its compute; files and snapshots stay
+    Terminate(command::power::Args),
+    /// Get compute again after `terminate`
+    WakeUp(command::power::Args),
+    Fork(command::fork::Args),
     Kill(command::kill::Args),
     Gc(command::gc::Args),
     /// Show the providers, whether they are usable here, and what each lacks
@@ -112,6 +120,9 @@ impl Command {
             Self::Snapshot(command) => command::snapshot::execute(app, command).await,
             Self::Pause(args) => command::power::pause(app, args).await,
             Self::Resume(args) => command::power::resume(app, args).await,
+            Self::Terminate(args) => command::power::terminate(app, args).await,
+            Self::WakeUp(args) => command::power::wake_up(app, args).await,
+            Self::Fork(args) => command::fork::execute(app, args).await,
             Self::Kill(args) => command::kill::execute(app, args).await,
             Self::Gc(args) => command::gc::execute(app, args).await,
             Self::Providers => command::providers::execute(app).await,

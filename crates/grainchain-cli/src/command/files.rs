@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use futures_util::StreamExt;
-use grainchain::{Content, Error, FileKind, MakeDir, Remove, Sandbox, Stat, WriteFile};
+use grainchain::{Content, Error, ErrorKind, FileKind, MakeDir, Remove, Sandbox, Stat, WriteFile};
 use tokio::io::AsyncWriteExt;
 
 use super::place::Place;
@@ -82,7 +82,12 @@ pub(crate) async fn execute(app: App, command: Command) -> Outcome {
         Command::Rm { file, recursive, force } => {
             let mut request = Remove::new(named(&file)?);
             (request.recursive, request.missing_ok) = (recursive, force);
-            app.sandbox(&file.id).await?.remove(request).await?;
+            app.sandbox(&file.id).await?.remove(request).await.map_err(|error| match error.kind() {
+                ErrorKind::Conflict if !recursive => {
+                    error.hint("`-r` removes a folder with everything in it")
+                }
+                _ => error,
+            })?;
             app.printer.result(&serde_json::json!({ "removed": file.path }), |_| Ok(()))?;
         }
         Command::Mkdir { folder, mode } => {

@@ -49,13 +49,16 @@ fn show(printer: Printer, report: &GcReport) -> Result<(), Failure> {
     if let Some(reason) = &report.sweep_error {
         printer.note(format_args!("what interrupted operations left could not be removed: {reason}"));
     }
-    let others = match report.kept {
-        1 => "1 other sandbox is kept".to_owned(),
-        kept => format!("{kept} other sandboxes are kept"),
+    let other = if report.entries.is_empty() { "" } else { "other " };
+    let kept = match report.kept {
+        1 => format!("1 {other}sandbox is kept"),
+        kept => format!("{kept} {other}sandboxes are kept"),
     };
-    match report.entries.len() {
-        0 => printer.note(format_args!("nothing to remove; {others}")),
-        _ => printer.note(others),
+    match (report.entries.len(), report.kept) {
+        (0, 0) => printer.note("there are no sandboxes"),
+        (0, _) => printer.note(format_args!("nothing to remove; {kept}")),
+        (_, 0) => {}
+        _ => printer.note(kept),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ pub(crate) mod create;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod files;
+pub(crate) mod fork;
 pub(crate) mod gc;
 pub(crate) mod info;
 pub(crate) mod kill;

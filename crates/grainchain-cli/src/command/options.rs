@@ -25,7 +25,7 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<ByteSize>,
     /// How many processors it may use, as in 0.5
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpu: Option<f64>,
     /// What its network may reach: `off`, `open`, or names and ranges separated by commas
     #[arg(long, value_name = "POLICY", value_parser = network)]

@@ -1,4 +1,4 @@
-//! `grainchain pause` and `resume`.
+//! `grainchain pause` and `resume`, `terminate` and `wake-up`.
 
 use crate::app::App;
 use crate::exit::{Code, Outcome};
@@ -23,6 +23,22 @@ pub(crate) async fn resume(app: App, args: Args) -> Outcome {
     let sandbox = app.sandbox(&args.id).await?;
     let waiting = Progress::begin(app.printer, "resuming");
     sandbox.resume().await?;
+    drop(waiting);
+    done(app, &sandbox).await
+}
+
+pub(crate) async fn terminate(app: App, args: Args) -> Outcome {
+    let sandbox = app.sandbox(&args.id).await?;
+    let waiting = Progress::begin(app.printer, "terminating");
+    sandbox.terminate().await?;
+    drop(waiting);
+    done(app, &sandbox).await
+}
+
+pub(crate) async fn wake_up(app: App, args: Args) -> Outcome {
+    let sandbox = app.sandbox(&args.id).await?;
+    let waiting = Progress::begin(app.printer, "waking up");
+    sandbox.wake_up().await?;
     drop(waiting);
     done(app, &sandbox).await
 }

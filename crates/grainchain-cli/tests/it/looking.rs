@@ -83,6 +83,36 @@ fn a_sandbox_that_is_not_there_is_named_with_a_remedy() {
 }
 
 #[test]
+fn what_is_missing_is_said_in_the_words_of_the_command_line() {
+    let world = World::new();
+    let ran = world.run(["info", "sb_nope"]).ended(1);
+    let words =
+        "error: local: there is no sandbox `sb_nope`\nhelp: `grainchain list` shows those that there are\n";
+    assert_eq!(ran.stderr(), words);
+    let ran = world.run(["info", ""]).ended(1);
+    assert!(ran.stderr().contains("the id of the sandbox is empty"), "{}", ran.stderr());
+}
+
+#[test]
+fn a_negative_number_is_a_bad_value_and_no_unknown_option() {
+    let world = World::new();
+    let ran = world.run(["create", "--quiet", "--cpu", "-1"]).ended(1);
+    assert!(ran.stderr().contains("option `cpu_limit`"), "{}", ran.stderr());
+}
+
+#[test]
+fn the_help_is_found_by_word_and_by_option_and_fits_a_terminal() {
+    let world = World::new();
+    let words = world.run(["help"]).succeeded().stdout();
+    assert_eq!(words, world.run(["--help"]).succeeded().stdout());
+    assert!(words.lines().skip_while(|line| *line != "Exit codes:").all(|line| line.len() <= 80), "{words}");
+    for command in ["terminate", "wake-up", "fork"] {
+        assert!(words.contains(command), "{words}");
+        world.run(["help", command]).succeeded();
+    }
+}
+
+#[test]
 fn an_empty_id_is_not_the_only_sandbox() {
     let world = World::new();
     let id = world.sandbox();

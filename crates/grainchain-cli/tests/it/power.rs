@@ -1,6 +1,6 @@
-//! `pause`, `resume` and `snapshot`.
+//! `pause`, `resume`, `terminate`, `wake-up`, `fork` and `snapshot`.
 
-use crate::world::World;
+use crate::world::{World, eventually, lives, unique_sleep};
 
 #[test]
 fn a_paused_sandbox_says_so_until_it_is_resumed() {
@@ -11,6 +11,60 @@ fn a_paused_sandbox_says_so_until_it_is_resumed() {
     assert_eq!(status(), "paused");
     world.run(["resume", &id]).succeeded();
     assert_eq!(status(), "running");
+}
+
+#[test]
+fn a_terminated_sandbox_keeps_its_files_and_runs_nothing_until_it_is_woken_up() {
+    let world = World::new();
+    let id = world.sandbox();
+    let sleep = unique_sleep();
+    let line = format!("echo kept > file; sleep {sleep} > /dev/null 2>&1 &");
+    world.run(["exec", &id, "--", "sh", "-c", &line]).succeeded();
+    assert!(lives(&sleep));
+    assert_eq!(world.run(["terminate", "--json", &id]).succeeded().json()["status"], "stopped");
+    eventually("the end of what ran", || !lives(&sleep));
+    let ran = world.run(["exec", &id, "--", "true"]).ended(125);
+    assert!(ran.stderr().contains("wake it up"), "{}", ran.stderr());
+    assert_eq!(world.run(["wake-up", "--json", &id]).succeeded().json()["status"], "running");
+    assert_eq!(world.run(["exec", &id, "--", "cat", "file"]).succeeded().stdout(), "kept\n");
+    // For people, success has nothing to say.
+    assert_eq!(world.run(["terminate", &id]).succeeded().stdout(), "");
+    assert_eq!(world.run(["wake-up", &id]).succeeded().stdout(), "");
+}
+
+#[test]
+fn forks_are_copies_that_go_their_own_way() {
+    let world = World::new();
+    let id = world.run(["create", "-q", "--label", "a=b"]).succeeded().stdout();
+    let id = id.trim();
+    world.run_with(["files", "write", &format!("{id}:file")], "first").succeeded();
+    let copies = world.run(["fork", "--count", "2", id]).succeeded().stdout();
+    let copies: Vec<_> = copies.lines().collect();
+    assert_eq!(copies.len(), 2);
+    world.run_with(["files", "write", &format!("{}:file", copies[0])], "second").succeeded();
+    for other in [id, copies[1]] {
+        let read = world.run(["files", "cat", &format!("{other}:file")]).succeeded();
+        assert_eq!(read.stdout(), "first", "{other}");
+    }
+    let json = world.run(["fork", "--json", id]).succeeded().json();
+    assert_eq!((json.as_array().unwrap().len(), &json[0]["metadata"]["a"]), (1, &"b".into()));
+    assert_eq!(world.sandboxes().len(), 4);
+}
+
+#[test]
+fn no_copies_and_copies_that_would_vanish_are_refused() {
+    let world = World::new();
+    let id = world.sandbox();
+    let ran = world.run(["fork", "-n", "0", &id]).ended(1);
+    assert!(ran.stderr().contains("help:"), "{}", ran.stderr());
+    let mut other = world.start(["run", "-i", "--", "sh", "-c", "echo ready; cat"]);
+    other.wait_for("ready");
+    let passing = world.sandboxes().into_iter().find(|listed| *listed != id).unwrap();
+    let ran = world.run(["fork", &passing]).ended(1);
+    assert!(ran.stderr().contains("grainchain create"), "{}", ran.stderr());
+    assert_eq!(world.sandboxes().len(), 2);
+    other.close_stdin();
+    other.end();
 }
 
 #[test]

@@ -60,11 +60,11 @@ impl Root {
     /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::NotADirectory`] or [`TreeErrorKind::Denied`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TreeError> {
         let path = path.as_ref();
-        let canonical = std::fs::canonicalize(path).at("open root", path)?;
+        let canonical = std::fs::canonicalize(path).at("open", path)?;
         let directory =
-            rustix::fs::openat(rustix::fs::CWD, &canonical, LOOKUP, Mode::empty()).at("open root", path)?;
+            rustix::fs::openat(rustix::fs::CWD, &canonical, LOOKUP, Mode::empty()).at("open", path)?;
         let mut names = vec![canonical];
-        let given = std::path::absolute(path).at("open root", path)?;
+        let given = std::path::absolute(path).at("open", path)?;
         if given != names[0] && !given.components().any(|part| part == std::path::Component::ParentDir) {
             names.push(given);
         }
@@ -84,8 +84,8 @@ impl Root {
     /// As [`stat`](Self::stat), and [`TreeErrorKind::NotADirectory`].
     pub fn subtree(&self, path: impl AsRef<Path>) -> Result<Self, TreeError> {
         let path = path.as_ref();
-        let relative = self.relative(path).at("open root", path)?;
-        let directory = self.open_fd(relative, LOOKUP, Mode::empty()).at("open root", path)?;
+        let relative = self.relative(path).at("open", path)?;
+        let directory = self.open_fd(relative, LOOKUP, Mode::empty()).at("open", path)?;
         let names = self.names.iter().map(|name| name.join(relative_path(relative))).collect();
         let everything = self.everything && relative_path(relative).components().next().is_none();
         let walk_only = AtomicBool::new(self.walk_only.load(Ordering::Relaxed));
