@@ -25,6 +25,21 @@ pub(crate) fn client(root: &Path) -> Client {
     Client::new(Local::new(LocalConfig::at(root)).unwrap())
 }
 
+/// Ends what a test has left running, which would outlive it: its sandboxes go with the folder, their processes would not.
+impl Drop for World {
+    fn drop(&mut self) {
+        let client = self.second_client();
+        let clean = async move {
+            for info in client.list(ListFilter::default()).await.unwrap_or_default() {
+                // Some tests leave what cannot be removed.
+                client.remove(&info.id).await.ok();
+            }
+        };
+        // A thread of its own, since the test's runtime waits for us.
+        std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(clean)).join().ok();
+    }
+}
+
 impl World {
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("root")
