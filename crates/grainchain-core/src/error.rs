@@ -135,7 +135,7 @@ impl Error {
 
     /// `what` cannot be done here; `instead` says what can.
     pub fn unsupported(what: impl fmt::Display, instead: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Unsupported, format!("{what} is not supported here")).hint(instead)
+        Self::new(ErrorKind::Unsupported, format!("not supported here: {what}")).hint(instead)
     }
 
     /// An input that cannot be used, named in `message`.

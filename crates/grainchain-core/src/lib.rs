@@ -32,7 +32,7 @@ pub use types::capture::Collector;
 pub use types::code::{
     CodeError, CodeEvent, CodeResult, CodeStream, ContextInfo, CreateContext, Language, MimeBundle, RunCode,
 };
-pub use types::command::{Command, Program, PtySize, Stdin};
+pub use types::command::{Command, Program, PtySize, RESERVED_VARIABLE, Stdin};
 pub use types::content::{ByteStream, Content};
 pub use types::file::{
     FileInfo, FileKind, ListFiles, MakeDir, Pack, ReadFile, Remove, Rename, Stat, Unpack, UnpackSummary,

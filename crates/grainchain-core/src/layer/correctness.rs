@@ -65,7 +65,7 @@ impl Provider for CorrectProvider {
         let info = self.inner.info();
         for option in request.config.used_options() {
             if !info.options.contains(&option) {
-                let honoured: Vec<_> = info.options.iter().map(|option| option.as_str()).collect();
+                let honoured: Vec<_> = info.options.iter().map(ToString::to_string).collect();
                 return Err(Error::unsupported(
                     format_args!("`{option}`"),
                     format!(
@@ -208,6 +208,12 @@ impl Code for Correct<dyn Code> {
 #[async_trait]
 impl Snapshots for Correct<dyn Snapshots> {
     async fn create(&self, request: CreateSnapshot) -> Result<SnapshotInfo> {
+        if request.name.as_ref().is_some_and(|name| name.is_empty() || name.contains('\0')) {
+            return Err(Error::bad_request("a snapshot's name is empty or holds a NUL byte")
+                .hint("name it, or leave the name out")
+                .option("name")
+                .effect(Effect::None));
+        }
         if request.kind == SnapshotKind::Memory {
             self.scope
                 .capabilities

@@ -275,10 +275,21 @@ impl From<TreeError> for Error {
             TreeErrorKind::Other => ErrorKind::Unexpected,
         };
         let hint = match error.kind() {
-            TreeErrorKind::Outside => Some("use a path within the sandbox's workspace"),
-            TreeErrorKind::Full => Some("free space on the disk that holds it"),
+            TreeErrorKind::NotFound => Some("list the directory above it to see what there is"),
+            TreeErrorKind::AlreadyExists => Some("remove it first, or choose another name"),
             TreeErrorKind::NotEmpty => Some("remove it recursively"),
-            _ => None,
+            TreeErrorKind::Denied => Some("change its mode, or that of the directories above it"),
+            TreeErrorKind::ReadOnly => Some("choose a place on a file system that can be written to"),
+            TreeErrorKind::Outside => Some("use a path within the sandbox's workspace"),
+            TreeErrorKind::InvalidPath => {
+                Some("check the path: its names, their lengths, and the links on the way")
+            }
+            TreeErrorKind::NotADirectory => Some("name a directory"),
+            TreeErrorKind::IsADirectory => Some("name a file"),
+            TreeErrorKind::Full => Some("free space on the disk that holds it"),
+            TreeErrorKind::TooLarge => Some("move it in parts"),
+            TreeErrorKind::Corrupt => Some("make the archive again"),
+            TreeErrorKind::Other => None,
         };
         let mapped = Self::new(kind, error.to_string());
         let mapped = match hint {
@@ -294,5 +305,35 @@ impl From<crate::tree::UnpackReport> for UnpackSummary {
         let skipped = report.skipped.iter().take(100);
         let skipped = skipped.map(|skipped| format!("{}: {}", skipped.path.display(), skipped.reason));
         Self::new(report.entries, report.bytes, skipped.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{MkdirOptions, Replace};
+
+    #[test]
+    fn what_a_tree_refuses_comes_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        std::fs::write(folder.path().join("f"), "x").unwrap();
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let refusals = [
+            root.open_read("none").map(drop),
+            root.open_read("f/x").map(drop),
+            root.open_read("loop").map(drop),
+            root.open_read("../x").map(drop),
+            root.open_read("n".repeat(300)).map(drop),
+            root.mkdir("f", &MkdirOptions::default()),
+            root.rename("f", "d", Replace::Allow),
+            root.rename("d", "d/x", Replace::Allow),
+            root.remove_dir("f"),
+        ];
+        for refusal in refusals {
+            let error = Error::from(refusal.unwrap_err());
+            assert!(error.remedy().is_some(), "{error}");
+        }
     }
 }

@@ -267,6 +267,10 @@ impl Root {
         } else {
             rustix::fs::renameat_with(source, source_name, target, target_name, flags)
         };
+        let renamed = renamed.map_err(|errno| match errno {
+            Errno::INVAL => Fault::invalid("a directory cannot be moved into itself"),
+            errno => errno.into(),
+        });
         renamed.at("rename", from)
     }
 

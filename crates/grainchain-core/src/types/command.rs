@@ -194,11 +194,15 @@ impl Command {
         validate_environment(&self.environment)?;
         for (option, text) in [("working_directory", &self.working_directory), ("user", &self.user)] {
             if text.as_ref().is_some_and(|text| text.contains('\0') || text.is_empty()) {
-                return Err(Error::bad_request("the value is empty or holds a NUL byte").option(option));
+                return Err(Error::bad_request("the value is empty or holds a NUL byte")
+                    .hint("name one, or leave the option out")
+                    .option(option));
             }
         }
         if self.pty.is_some_and(|size| size.columns == 0 || size.rows == 0) {
-            return Err(Error::bad_request("a terminal has at least one column and one row").option("pty"));
+            return Err(Error::bad_request("a terminal has at least one column and one row")
+                .hint("ask for 80 columns and 24 rows if in doubt")
+                .option("pty"));
         }
         Ok(())
     }
@@ -223,7 +227,10 @@ impl Command {
     }
 }
 
-/// Refuses names that no environment can hold.
+/// The one variable that belongs to sandboxes themselves: those that run commands on a kernel of ours set it.
+pub const RESERVED_VARIABLE: &str = "GRAINCHAIN_COMMAND";
+
+/// Refuses names that no environment can hold, and the one that is ours.
 ///
 /// # Errors
 ///
@@ -235,8 +242,16 @@ pub fn validate_environment(variables: &BTreeMap<String, String>) -> Result<()> 
                 .hint("a name is not empty and holds neither `=` nor NUL")
                 .option("environment"));
         }
+        if name == RESERVED_VARIABLE {
+            return Err(Error::bad_request(format!(
+                "`{name}` is how a sandbox recognises its own processes"
+            ))
+            .hint("use another name")
+            .option("environment"));
+        }
         if value.contains('\0') {
             return Err(Error::bad_request(format!("the value of variable `{name}` holds a NUL byte"))
+                .hint("pass binary data through stdin or a file")
                 .option("environment"));
         }
     }
@@ -283,6 +298,7 @@ mod tests {
         assert!(Command::shell("").validate().is_err());
         assert!(Command::argv(["a", "b\0c"]).validate().unwrap_err().message().contains("argument 1"));
         assert!(Command::shell("x").env("A=B", "c").validate().is_err());
+        assert!(Command::shell("x").env(RESERVED_VARIABLE, "c").validate().is_err());
         let error = Command::shell("x").env("TOKEN", "secret\0").validate().unwrap_err();
         assert!(error.to_string().contains("TOKEN") && !error.to_string().contains("secret"));
         assert!(Command::shell("x").working_directory("").validate().is_err());

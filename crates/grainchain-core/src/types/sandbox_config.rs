@@ -46,7 +46,7 @@ pub struct SandboxConfig {
     pub environment_vars: BTreeMap<String, String>,
     /// Where commands start, made when missing; the provider's own place by default.
     pub working_directory: Option<String>,
-    /// Whether it is removed when its client is gone; yes by default.
+    /// Whether it is removed when its client is gone; yes by default. `false` asks the provider for `keep_alive`.
     pub auto_cleanup: bool,
     /// Whether it outlives its client, to be found again with `connect`; no by default.
     pub keep_alive: bool,
@@ -176,7 +176,8 @@ impl SandboxConfig {
         note(self.cpu_limit.is_some(), ConfigOption::CpuLimit);
         note(!self.environment_vars.is_empty(), ConfigOption::EnvironmentVars);
         note(self.working_directory.is_some(), ConfigOption::WorkingDirectory);
-        note(self.keep_alive, ConfigOption::KeepAlive);
+        // Without cleaning up it outlives its client as well: the same favour, asked for in other words.
+        note(self.keep_alive || !self.auto_cleanup, ConfigOption::KeepAlive);
         note(!self.metadata.is_empty(), ConfigOption::Metadata);
         note(self.network == NetworkPolicy::Off, ConfigOption::NetworkOff);
         note(self.network == NetworkPolicy::Open, ConfigOption::NetworkOpen);
@@ -193,10 +194,14 @@ impl SandboxConfig {
     pub fn validate(&self) -> Result<()> {
         validate_environment(&self.environment_vars).map_err(|error| error.option("environment_vars"))?;
         if self.cpu_limit.is_some_and(|limit| !limit.is_finite() || limit <= 0.0) {
-            return Err(Error::bad_request("a sandbox needs more than no processor").option("cpu_limit"));
+            return Err(Error::bad_request("a sandbox needs more than no processor")
+                .hint("write a number above zero, as in 0.5")
+                .option("cpu_limit"));
         }
         if self.memory_limit == Some(ByteSize::bytes(0)) {
-            return Err(Error::bad_request("a sandbox needs more than no memory").option("memory_limit"));
+            return Err(Error::bad_request("a sandbox needs more than no memory")
+                .hint("write a size above zero, as in 512MiB")
+                .option("memory_limit"));
         }
         for (option, duration) in [("timeout", self.timeout), ("lifetime", self.lifetime)] {
             if duration == Some(Duration::ZERO) {
@@ -212,7 +217,9 @@ impl SandboxConfig {
         ];
         for (option, text) in texts {
             if text.as_ref().is_some_and(|text| text.is_empty() || text.contains('\0')) {
-                return Err(Error::bad_request("the value is empty or holds a NUL byte").option(option));
+                return Err(Error::bad_request("the value is empty or holds a NUL byte")
+                    .hint("name one, or leave the option out")
+                    .option(option));
             }
         }
         if self.keep_alive && self.auto_cleanup {
@@ -278,9 +285,15 @@ impl ConfigOption {
     }
 }
 
+/// The option, with its value where providers differ by value: `network = off`.
 impl fmt::Display for ConfigOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(match self {
+            Self::NetworkOff => "network = off",
+            Self::NetworkOpen => "network = open",
+            Self::NetworkAllow => "network = allow",
+            other => other.as_str(),
+        })
     }
 }
 
@@ -293,6 +306,12 @@ mod tests {
         assert!(SandboxConfig::default().used_options().is_empty());
         SandboxConfig::default().validate().unwrap();
         SandboxConfig::default().keep_alive().validate().unwrap();
+    }
+
+    #[test]
+    fn a_sandbox_that_is_not_cleaned_up_asks_for_what_a_kept_one_asks_for() {
+        let config = SandboxConfig { auto_cleanup: false, ..SandboxConfig::default() };
+        assert_eq!(config.used_options(), [ConfigOption::KeepAlive]);
     }
 
     #[test]

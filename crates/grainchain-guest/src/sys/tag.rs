@@ -20,7 +20,7 @@ use std::{fmt, io, mem::MaybeUninit, sync::OnceLock};
 use rustix::process::{Resource, getrlimit};
 
 /// The variable that carries the weak mark.
-pub(crate) const VARIABLE: &str = "GRAINCHAIN_COMMAND";
+pub(crate) const VARIABLE: &str = grainchain_core::RESERVED_VARIABLE;
 
 /// Values of this form are marks: bit 63 clear, bit 62 set.
 const FORM: u64 = 0b01 << 62;
