@@ -1,9 +1,6 @@
 //! What becomes of code that nobody waits for any more.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Instant;
 
 use super::context::Live;
 use super::interpreter::Interpreter;
@@ -54,21 +51,6 @@ fn stopped(interpreter: &mut Interpreter, nonce: Nonce) -> bool {
             interpreter.interrupt();
             next = now + REPEAT;
         }
-        wait(interpreter, next.min(end).saturating_duration_since(now));
+        interpreter.wait_blocking(next.min(end).saturating_duration_since(now));
     }
-}
-
-/// Returns when something has happened, or after `most`.
-fn wait(interpreter: &Interpreter, most: Duration) {
-    let handle = interpreter.child.handle();
-    let mut sources = vec![
-        PollFd::from_borrowed_fd(interpreter.responses.as_fd(), PollFlags::IN),
-        PollFd::from_borrowed_fd(handle.descriptor(), PollFlags::IN),
-    ];
-    for reader in [&interpreter.output.stdout, &interpreter.output.stderr].into_iter().flatten() {
-        sources.push(PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN));
-    }
-    let most = Timespec { tv_sec: 0, tv_nsec: i64::from(most.subsec_nanos()).max(1_000_000) };
-    // An error is as good as an event: the caller looks again, and the time is limited.
-    let _looks_again = poll(&mut sources, Some(&most));
 }

@@ -45,6 +45,7 @@ impl Live {
     pub(super) fn give_back(self) {
         let Self { mut interpreter, place } = self;
         interpreter.busy = false;
+        interpreter.leave_runtime();
         place.give_back(interpreter);
     }
 }
@@ -156,9 +157,6 @@ impl Context {
     ) -> Result<Option<Live>> {
         if let Some(mut interpreter) = place.left_behind() {
             if interpreter.is_alive() {
-                interpreter
-                    .enter_runtime()
-                    .map_err(|error| Error::io("wait for the interpreter's pipes", error))?;
                 return Ok(Some(Live { interpreter, place }));
             }
             // Whatever it has left behind belonged to it.
@@ -166,7 +164,9 @@ impl Context {
                 tracing::debug!(%error, "a context left processes behind");
             }
         }
+        let turn = guest.shared.gate.turn_to_start().await;
         let interpreter = self.launch(guest)?;
+        drop(turn);
         let mut live = Live { interpreter, place };
         if !live.place.sit_down(&live.interpreter.tree) {
             return Ok(None);

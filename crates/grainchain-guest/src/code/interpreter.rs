@@ -1,16 +1,17 @@
 //! One interpreter process and our ends of its pipes.
 
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use grainchain_core::tree::Root;
 use grainchain_core::{ByteSize, Collector, Command, Effect, Error, ErrorKind, ExitStatus, Output, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::runtime::{self, Handle};
 
 use super::launch::Language;
 use super::wire::{Decoder, Event, FRAME_CAP, Frame, Nonce};
@@ -38,7 +39,6 @@ pub(super) struct Interpreter {
     /// Somebody has to end what it does, or it itself, before it can be left alone.
     pub(super) busy: bool,
     scratch: BytesMut,
-    runtime: runtime::Id,
 }
 
 /// What its code writes. A stream is absent once its end was seen: cells may close descriptors.
@@ -88,7 +88,6 @@ impl Interpreter {
                         decoder: Decoder::new(FRAME_CAP),
                         busy: true,
                         scratch: BytesMut::new(),
-                        runtime: Handle::current().id(),
                     });
                 }
                 Err(error) if error.is_not_found() => {}
@@ -177,20 +176,30 @@ impl Interpreter {
     }
 
     /// Reads what the driver says into the decoder; 0 at the end.
-    pub(super) fn poll_responses(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    pub(super) fn poll_responses(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.scratch.clear();
         let read = self.responses.poll_read(cx, &mut self.scratch);
         self.decoder.push(&self.scratch);
         read
     }
 
-    /// Reads what the driver has said by now into the decoder; 0 when that is nothing.
-    pub(super) fn responses_now(&mut self) -> std::io::Result<usize> {
+    /// Reads what the driver has said by now into the decoder; 0 when that is nothing, an error when it will say no more.
+    pub(super) fn responses_now(&mut self) -> io::Result<usize> {
         self.scratch.clear();
-        let available = self.responses.available()? as usize;
-        let drained = self.responses.drain_now(&mut self.scratch, available)?;
+        let read = self.responses.read_now(&mut self.scratch);
         self.decoder.push(&self.scratch);
-        Ok(drained.bytes)
+        match read {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            read => read,
+        }
+    }
+
+    /// As [`responses_now`](Self::responses_now), after waiting in the kernel for `most` at the longest.
+    pub(super) fn responses_within(&mut self, most: Duration) -> io::Result<usize> {
+        let mut source = [PollFd::from_borrowed_fd(self.responses.as_fd(), PollFlags::IN)];
+        poll(&mut source, Some(&Timespec::try_from(most).unwrap_or_default()))?;
+        self.responses_now()
     }
 
     /// Whether it can be sent requests: false once it has ended.
@@ -214,20 +223,27 @@ impl Interpreter {
         }
     }
 
-    /// Makes sure that the current runtime is the one that wakes us: contexts outlive runtimes.
-    pub(super) fn enter_runtime(&mut self) -> std::io::Result<()> {
-        let current = Handle::current().id();
-        if self.runtime == current {
-            return Ok(());
-        }
+    /// Waits in the kernel until something has happened, `most` at the longest.
+    pub(super) fn wait_blocking(&self, most: Duration) {
+        let handle = self.child.handle();
+        let outputs = [&self.output.stdout, &self.output.stderr].into_iter().flatten().map(AsFd::as_fd);
+        let sources = [self.responses.as_fd(), handle.descriptor()].into_iter().chain(outputs);
+        let mut sources: Vec<_> = sources.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let most = Timespec::try_from(most).unwrap_or_default();
+        // An error is as good as an event: the caller looks again, and the time is limited.
+        let _looks_again = poll(&mut sources, Some(&most));
+    }
+
+    /// Forgets the runtime: the next run may be in another one.
+    pub(super) fn leave_runtime(&mut self) {
         self.child.leave_runtime();
-        self.requests.move_here()?;
-        self.responses.move_here()?;
-        for reader in [&mut self.output.stdout, &mut self.output.stderr].into_iter().flatten() {
-            reader.move_here()?;
+        self.requests.leave_runtime();
+        for reader in [Some(&mut self.responses), self.output.stdout.as_mut(), self.output.stderr.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            reader.leave_runtime();
         }
-        self.runtime = current;
-        Ok(())
     }
 }
 

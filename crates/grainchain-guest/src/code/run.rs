@@ -21,6 +21,9 @@ use crate::sys::tree::TreeError;
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 /// How often it is interrupted meanwhile: a driver may miss one, and may need time for one.
 pub(super) const REPEAT: Duration = Duration::from_millis(250);
+/// How long a thread of the runtime waits for the answer itself. Most small cells are over by then, and to be woken through
+/// the runtime would take longer than they do.
+const LINGER: Duration = Duration::from_micros(50);
 /// How long an interpreter that has closed its channel may take to end, so that the end can be told by its status.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// What one cell may display, the value of its last expression included.
@@ -39,6 +42,8 @@ pub(super) struct Run {
     /// The request and how much of it was sent.
     request: Vec<u8>,
     sent: usize,
+    /// Whether [`LINGER`] is over.
+    lingered: bool,
     count: u64,
     /// What is to be handed out next.
     events: VecDeque<Result<CodeEvent>>,
@@ -102,6 +107,7 @@ impl Run {
             nonce,
             request,
             sent,
+            lingered: false,
             count,
             events: VecDeque::new(),
             timeout,
@@ -136,6 +142,12 @@ impl Run {
                 }
                 Poll::Pending => break,
             }
+        }
+        if !std::mem::replace(&mut self.lingered, true)
+            && let Ok(1..) = interpreter.responses_within(LINGER)
+        {
+            self.decode();
+            return Poll::Ready(());
         }
         if self.deaf.is_none() {
             match interpreter.poll_responses(cx) {

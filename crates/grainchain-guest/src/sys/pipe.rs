@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     task::{Context, Poll, ready},
 };
 
@@ -32,7 +32,7 @@ pub(crate) enum Capacity {
 ///
 /// # Errors
 ///
-/// When descriptors have run out, or outside a runtime.
+/// When descriptors have run out.
 pub(crate) fn for_reading(capacity: Capacity) -> io::Result<(Reader, OwnedFd)> {
     let (ours, theirs) = pair(capacity)?;
     Ok((Reader::new(ours)?, theirs))
@@ -42,7 +42,7 @@ pub(crate) fn for_reading(capacity: Capacity) -> io::Result<(Reader, OwnedFd)> {
 ///
 /// # Errors
 ///
-/// When descriptors have run out, or outside a runtime.
+/// When descriptors have run out.
 pub(crate) fn for_writing(capacity: Capacity) -> io::Result<(Writer, OwnedFd)> {
     let (theirs, ours) = pair(capacity)?;
     Ok((Writer::new(ours)?, theirs))
@@ -64,10 +64,51 @@ pub(super) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?)
 }
 
-#[expect(unsafe_code, reason = "the runtime has to trust that the descriptor stays open")]
-fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an owned descriptor is open and the same for as long as it lives.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+/// A descriptor that enters a runtime's set when a task first has to wait for it, and can leave it again.
+#[derive(Debug)]
+struct Watched {
+    /// Before the descriptor, which must not be closed while a runtime watches it.
+    readiness: Option<AsyncFd<Number>>,
+    fd: OwnedFd,
+    interest: Interest,
+}
+
+/// A descriptor that somebody else owns.
+#[derive(Debug)]
+struct Number(RawFd);
+
+impl AsRawFd for Number {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Watched {
+    /// Makes the descriptor non-blocking.
+    fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
+        set_nonblocking(&fd)?;
+        Ok(Self { readiness: None, fd, interest })
+    }
+
+    /// The descriptor, and what says when it is ready.
+    fn parts(&mut self) -> io::Result<(&OwnedFd, &AsyncFd<Number>)> {
+        let readiness = match &mut self.readiness {
+            Some(readiness) => readiness,
+            empty => {
+                let number = Number(self.fd.as_raw_fd());
+                #[expect(unsafe_code, reason = "the runtime has to trust that the descriptor stays open")]
+                // SAFETY: the descriptor is open and the same for as long as we live, and the registration goes first.
+                let readiness = unsafe { AsyncFd::register_with_interest(number, self.interest) }?;
+                empty.insert(readiness)
+            }
+        };
+        Ok((&self.fd, readiness))
+    }
+
+    fn into_fd(self) -> OwnedFd {
+        drop(self.readiness);
+        self.fd
+    }
 }
 
 /// What [`Reader::drain_now`] found.
@@ -81,7 +122,7 @@ pub(crate) struct Drained {
 /// The reading end of a pipe, or a terminal's master.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    fd: AsyncFd<OwnedFd>,
+    watched: Watched,
 }
 
 impl Reader {
@@ -89,10 +130,9 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// When it cannot be polled. Panics outside a runtime with I/O enabled.
+    /// What the kernel says.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(&fd)?;
-        Ok(Self { fd: register(fd, Interest::READABLE)? })
+        Ok(Self { watched: Watched::new(fd, Interest::READABLE)? })
     }
 
     /// How many bytes can be read at once without waiting.
@@ -101,22 +141,17 @@ impl Reader {
     ///
     /// What the kernel says.
     pub(crate) fn available(&self) -> io::Result<u64> {
-        Ok(rustix::io::ioctl_fionread(self.fd.get_ref())?)
+        Ok(rustix::io::ioctl_fionread(&self.watched.fd)?)
     }
 
-    /// Moves it from the runtime where it was made to the current one.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`].
-    pub(crate) fn move_here(&mut self) -> io::Result<()> {
-        *self = Self::new(self.fd.get_ref().try_clone()?)?;
-        Ok(())
+    /// Forgets the runtime that it was waited for in. The next wait may be in another one.
+    pub(crate) fn leave_runtime(&mut self) {
+        self.watched.readiness = None;
     }
 
     /// Takes it out of the runtime, for somebody who has none. It stays non-blocking.
     pub(crate) fn into_fd(self) -> OwnedFd {
-        self.fd.into_inner()
+        self.watched.into_fd()
     }
 
     /// Waits for bytes and appends what one read gives; 0 at the end.
@@ -129,9 +164,10 @@ impl Reader {
     ///
     /// Dropping the future loses nothing.
     pub(crate) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        let (fd, readiness) = self.watched.parts()?;
         loop {
-            let mut ready = self.fd.readable().await?;
-            match ready.try_io(|fd| read_once(fd.get_ref(), into, READ_BYTES)) {
+            let mut ready = readiness.readable().await?;
+            match ready.try_io(|_| read_once(fd, into, READ_BYTES)) {
                 Ok(result) => return result,
                 Err(_would_block) => {}
             }
@@ -144,9 +180,10 @@ impl Reader {
     ///
     /// What the kernel says.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let (fd, readiness) = self.watched.parts()?;
         loop {
-            let mut ready = ready!(self.fd.poll_read_ready(cx))?;
-            match ready.try_io(|fd| read_once(fd.get_ref(), into, READ_BYTES)) {
+            let mut ready = ready!(readiness.poll_read_ready(cx))?;
+            match ready.try_io(|_| read_once(fd, into, READ_BYTES)) {
                 Ok(result) => {
                     // Readiness is reported again when more comes, so asking the kernel whether there is more can be
                     // saved. At the end there is no other report.
@@ -160,6 +197,15 @@ impl Reader {
         }
     }
 
+    /// As one read of [`Self::read`], without waiting.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, and `WouldBlock`.
+    pub(crate) fn read_now(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        read_once(&self.watched.fd, into, READ_BYTES)
+    }
+
     /// Appends what is there already, up to `most` bytes, without waiting: a command has ended, but something
     /// that it left behind keeps the pipe open and may never close it.
     ///
@@ -169,7 +215,7 @@ impl Reader {
     pub(crate) fn drain_now(&mut self, into: &mut BytesMut, most: usize) -> io::Result<Drained> {
         let mut bytes = 0;
         while bytes < most {
-            match read_once(self.fd.get_ref(), into, READ_BYTES.min(most - bytes)) {
+            match read_once(&self.watched.fd, into, READ_BYTES.min(most - bytes)) {
                 Ok(0) => return Ok(Drained { bytes, ended: true }),
                 Ok(length) => bytes += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -205,8 +251,12 @@ fn read_once(fd: &OwnedFd, into: &mut BytesMut, most: usize) -> io::Result<usize
 
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.get_ref().as_fd()
+        self.watched.fd.as_fd()
     }
+}
+
+fn write_once(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?)
 }
 
 /// The writing end of a pipe, or a terminal's master.
@@ -214,7 +264,7 @@ impl AsFd for Reader {
 /// The standard library ignores `SIGPIPE` at start; a program that does not must do so before it writes here.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    fd: AsyncFd<OwnedFd>,
+    watched: Watched,
 }
 
 impl Writer {
@@ -222,10 +272,9 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// When it cannot be polled. Panics outside a runtime with I/O enabled.
+    /// What the kernel says.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        set_nonblocking(&fd)?;
-        Ok(Self { fd: register(fd, Interest::WRITABLE)? })
+        Ok(Self { watched: Watched::new(fd, Interest::WRITABLE)? })
     }
 
     /// Writes some of it, as soon as there is room.
@@ -238,10 +287,10 @@ impl Writer {
     ///
     /// Dropping the future means that nothing was written.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (fd, readiness) = self.watched.parts()?;
         loop {
-            let mut ready = self.fd.writable().await?;
-            match ready.try_io(|fd| Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd.get_ref(), bytes))?))
-            {
+            let mut ready = readiness.writable().await?;
+            match ready.try_io(|_| write_once(fd, bytes)) {
                 Ok(result) => return result,
                 Err(_would_block) => {}
             }
@@ -254,7 +303,7 @@ impl Writer {
     ///
     /// As [`Self::write`], and `WouldBlock`.
     pub(crate) fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::io::write(self.fd.get_ref(), bytes))?)
+        write_once(&self.watched.fd, bytes)
     }
 
     /// As [`Self::write`], for a task that waits for other things as well. Only the last task that asked is woken.
@@ -263,24 +312,19 @@ impl Writer {
     ///
     /// As [`Self::write`].
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let (fd, readiness) = self.watched.parts()?;
         loop {
-            let mut ready = ready!(self.fd.poll_write_ready(cx))?;
-            match ready.try_io(|fd| Ok(rustix::io::retry_on_intr(|| rustix::io::write(fd.get_ref(), bytes))?))
-            {
+            let mut ready = ready!(readiness.poll_write_ready(cx))?;
+            match ready.try_io(|_| write_once(fd, bytes)) {
                 Ok(result) => return Poll::Ready(result),
                 Err(_would_block) => {}
             }
         }
     }
 
-    /// Moves it from the runtime where it was made to the current one.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`].
-    pub(crate) fn move_here(&mut self) -> io::Result<()> {
-        *self = Self::new(self.fd.get_ref().try_clone()?)?;
-        Ok(())
+    /// Forgets the runtime that it was waited for in. The next wait may be in another one.
+    pub(crate) fn leave_runtime(&mut self) {
+        self.watched.readiness = None;
     }
 
     /// Writes all of it.
