@@ -1,6 +1,7 @@
 //! Sandboxes on this machine.
 
-use std::sync::Arc;
+use std::future::ready;
+use std::sync::{Arc, OnceLock};
 
 use grainchain_core::{Client, Error, Result};
 use grainchain_local::{Local, LocalConfig};
@@ -9,21 +10,27 @@ use grainchain_testkit::{Bare, Setup, Tool};
 /// The provider `local` in a folder of its own, with the interpreters that this machine has.
 pub(crate) fn setup() -> Setup {
     let tools = [Tool::Python, Tool::Node, Tool::Bash].into_iter().filter(|tool| installed(tool.as_str()));
-    Setup::new("local", async || Ok(Client::new(provider()?)))
+    let provider = provider();
+    Setup::new("local", move || ready(provider().map(Client::new)))
         .offers(tools)
         .probe(|mark| async move { processes(&mark) })
 }
 
 /// The same with nothing but commands: the cases for what is not declared run here.
 pub(crate) fn bare() -> Setup {
-    Setup::new("bare", async || Ok(Client::new(Bare::new(Arc::new(provider()?)))))
+    let provider = provider();
+    Setup::new("bare", move || ready(provider().map(|local| Client::new(Bare::new(Arc::new(local))))))
         .probe(|mark| async move { processes(&mark) })
 }
 
-fn provider() -> Result<Local> {
-    let root = tempfile::tempdir().map_err(|error| Error::io("make a folder for sandboxes", error))?;
-    // The folder stays until the machine clears it: the client lives as long as the program.
-    Local::new(LocalConfig::at(root.keep()))
+/// Makes the provider, in a folder that goes when this goes.
+fn provider() -> impl Fn() -> Result<Local> + Send + Sync + 'static {
+    let folder = OnceLock::new();
+    move || {
+        let made = tempfile::tempdir().map_err(|error| Error::io("make a folder for sandboxes", error))?;
+        let folder = folder.get_or_init(|| made);
+        Local::new(LocalConfig::at(folder.path()))
+    }
 }
 
 fn installed(program: &str) -> bool {
