@@ -46,7 +46,7 @@ impl Exec for Guest {
                 .option("stdin"));
         }
         let (limit, timeout) = (command.output_limit, command.timeout);
-        let started = self.start(command, Capacity::Default, Keyboard::Ended)?;
+        let started = self.start_in_turn(command, Capacity::Default, Keyboard::Ended).await?;
         // A limit beyond what the clock can hold is none.
         let deadline = timeout.and_then(|timeout| Instant::from_std(started.begun).checked_add(timeout));
         let mut running = Running::new(started, limit);

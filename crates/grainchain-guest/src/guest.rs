@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLockReadGuard};
 use std::time::Duration;
 
 use grainchain_core::tree::Root;
-use grainchain_core::{Error, ErrorKind, Result};
+use grainchain_core::{Error, Result};
 
 use crate::code::Contexts;
 use crate::ending::{self, Leaders};
 use crate::processes::Table;
+use crate::stage::{Gate, Stage};
 use crate::sys::scan::{Depth, Selector};
 use crate::sys::tag::{CommandNumber, Mark, SandboxTag};
-use crate::sys::tree;
+use crate::sys::tree::{self, TreeError};
 
 /// How long everything of a sandbox may take to stop, to go on or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,20 +56,6 @@ impl GuestConfig {
     }
 }
 
-/// What a guest lets happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Everything.
-    Running,
-    /// Nothing new is started; what runs stands still.
-    Frozen,
-    /// Nothing is started; files can still be reached.
-    Stopped,
-    /// Nothing: the sandbox has ended.
-    Closed,
-}
-
 /// One sandbox's inside. Implements the facets; clones share everything.
 ///
 /// A handle: dropping it leaves everything running. [`kill_all`](Self::kill_all) ends it.
@@ -91,8 +78,7 @@ pub(crate) struct Shared {
     /// Set once a command could be marked by its environment only.
     pub(crate) weakly_marked: AtomicBool,
     next_command: AtomicU32,
-    /// Held for reading while a program is being started, so that none slips through while everything is frozen.
-    stage: RwLock<Stage>,
+    pub(crate) gate: Gate,
 }
 
 impl Guest {
@@ -120,7 +106,7 @@ impl Guest {
             processes: Arc::default(),
             weakly_marked: AtomicBool::new(false),
             next_command: AtomicU32::new(first),
-            stage: RwLock::new(Stage::Running),
+            gate: Gate::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -132,20 +118,55 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// `Denied` when a process belongs to another user, `Timeout` when one cannot be stopped; everything runs on then.
+    /// `Denied` when a process belongs to another user, `Timeout` when one cannot be stopped; everything runs on then. If that fails
+    /// too, which [`stage`](Self::stage) tells, call [`thaw`](Self::thaw). `Conflict` and `NotFound` when nothing runs any more.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not undo it; call [`thaw`](Self::thaw).
     pub async fn freeze(&self) -> Result<usize> {
-        self.set_stage(Stage::Frozen);
+        self.shared.gate.turn(Stage::Frozen)?;
+        self.stop_all("pause the sandbox").await
+    }
+
+    /// As [`freeze`](Self::freeze), but for a moment: what wants to start waits until [`thaw`](Self::thaw) instead of being refused.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`freeze`](Self::freeze).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo it; call [`thaw`](Self::thaw).
+    pub async fn hold_still(&self) -> Result<usize> {
+        self.hold_starts().await?;
+        self.stop_all("hold the sandbox still").await
+    }
+
+    /// Lets what wants to start wait until [`thaw`](Self::thaw) or [`set_stage`](Self::set_stage), once the starts under way are
+    /// done. What runs goes on.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` and `NotFound` when the sandbox is stopped or closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is ready changes nothing.
+    pub async fn hold_starts(&self) -> Result<()> {
+        self.shared.gate.hold_starts().await
+    }
+
+    async fn stop_all(&self, what: &'static str) -> Result<usize> {
         let guest = self.clone();
         let stopped = ending::on_thread(move || {
             let stopped = tree::signal_tree(&guest.everything(Depth::Relations), libc::SIGSTOP, PATIENCE);
             stopped.map_err(|error| {
                 // Half a freeze is worse than none: what has been stopped goes on.
-                let _reported_already = guest.resume();
-                ending::failure("pause the sandbox", error)
+                if let Err(error) = guest.resume() {
+                    tracing::warn!(%error, "a sandbox stands half still");
+                }
+                ending::failure(what, error)
             })
         });
         stopped.await?
@@ -157,7 +178,8 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// `Denied` when a process belongs to another user.
+    /// `Denied` when a process that stands still belongs to another user, `Unexpected` when the processes cannot be found. The sandbox
+    /// is then [frozen](Stage::Frozen), because something may stand still; call it again.
     ///
     /// # Cancel safety
     ///
@@ -169,19 +191,33 @@ impl Guest {
 
     fn resume(&self) -> Result<usize> {
         let resumed = tree::signal_tree(&self.everything(Depth::Relations), libc::SIGCONT, PATIENCE);
-        self.set_stage(Stage::Running);
-        resumed.map_err(|error| ending::failure("resume the sandbox", error))
+        let resumed = match resumed {
+            // Who may not be told to go on could not be stopped either.
+            Err(TreeError::Survivors { entries, .. })
+                if !entries.iter().any(|entry| matches!(entry.state, 'T' | 't')) =>
+            {
+                self.pids().map(|pids| pids.len())
+            }
+            resumed => resumed.map_err(|error| {
+                ending::failure("resume the sandbox", error)
+                    .hint("nothing is started until it goes on; try again")
+            }),
+        };
+        let stage = if resumed.is_ok() { Stage::Running } else { Stage::Frozen };
+        // In what is stopped or closed nothing goes on.
+        let _has_ended = self.shared.gate.turn(stage);
+        resumed
     }
 
     /// What it lets happen now.
     pub fn stage(&self) -> Stage {
-        *self.shared.stage.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared.gate.stage()
     }
 
     /// Says what it shall let happen from now on. Signals nothing: [`freeze`](Self::freeze), [`thaw`](Self::thaw) and
     /// [`kill_all`](Self::kill_all) do.
     pub fn set_stage(&self, stage: Stage) {
-        *self.shared.stage.write().unwrap_or_else(PoisonError::into_inner) = stage;
+        self.shared.gate.set(stage);
     }
 
     /// Kills every process of the sandbox, also those started by another program with the same tag. Returns how many.
@@ -223,25 +259,12 @@ impl Guest {
 
     /// Refuses everything once the sandbox has ended.
     pub(crate) fn ensure_open(&self) -> Result<()> {
-        match self.stage() {
-            Stage::Closed => Err(closed()),
-            Stage::Running | Stage::Frozen | Stage::Stopped => Ok(()),
-        }
+        self.shared.gate.ensure_open()
     }
 
     /// Keeps the sandbox from being frozen or stopped while it is held; refuses when it already is.
     pub(crate) fn running(&self) -> Result<RwLockReadGuard<'_, Stage>> {
-        let stage = self.shared.stage.read().unwrap_or_else(PoisonError::into_inner);
-        match *stage {
-            Stage::Running => Ok(stage),
-            Stage::Frozen => {
-                Err(Error::new(ErrorKind::Conflict, "the sandbox is paused").hint("resume it first"))
-            }
-            Stage::Stopped => {
-                Err(Error::new(ErrorKind::Conflict, "the sandbox is stopped").hint("wake it up first"))
-            }
-            Stage::Closed => Err(closed()),
-        }
+        self.shared.gate.running()
     }
 
     /// A guest path as one below the root: relative ones begin at the working directory.
@@ -249,10 +272,6 @@ impl Guest {
         // `join` replaces everything when `path` is absolute; the root then decides whether that leads outside.
         self.shared.config.working_directory.join(path)
     }
-}
-
-fn closed() -> Error {
-    Error::not_found("the sandbox is closed").hint("create a new one")
 }
 
 impl Shared {

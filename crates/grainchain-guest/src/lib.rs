@@ -10,6 +10,7 @@ mod files;
 mod guest;
 mod metrics;
 mod processes;
+mod stage;
 mod start;
 mod stdin;
 mod sys;
@@ -17,4 +18,5 @@ mod sys;
 mod testing;
 mod watch;
 
-pub use guest::{Guest, GuestConfig, Stage, kill_processes_of};
+pub use guest::{Guest, GuestConfig, kill_processes_of};
+pub use stage::Stage;

@@ -92,7 +92,7 @@ impl Processes for Guest {
     /// Dropping the future before it is ready leaves nothing behind.
     async fn spawn(&self, command: Command) -> Result<Process> {
         let (timeout, shown) = (command.timeout, shown(&command.program));
-        let started = self.start(command, Capacity::Large, Keyboard::Open)?;
+        let started = self.start_in_turn(command, Capacity::Large, Keyboard::Open).await?;
         let Started { child, tree, stdout, stderr, input, terminal, started_at, begun } = started;
         let (feed, writer) = match input {
             Input::Done => (None, None),

@@ -75,13 +75,19 @@ struct Streams {
 }
 
 impl Guest {
-    /// Starts `command`. Without an await in it, so that nothing can be dropped half-way.
-    pub(crate) fn start(
+    /// As [`start`](Self::start), when nothing is held still.
+    pub(crate) async fn start_in_turn(
         &self,
-        mut command: Command,
+        command: Command,
         capacity: Capacity,
         keyboard: Keyboard,
     ) -> Result<Started> {
+        let _turn = self.shared.gate.turn_to_start().await;
+        self.start(command, capacity, keyboard)
+    }
+
+    /// Starts `command`. Without an await in it, so that nothing can be dropped half-way.
+    fn start(&self, mut command: Command, capacity: Capacity, keyboard: Keyboard) -> Result<Started> {
         command.validate()?;
         check_user(command.user.as_deref())?;
         let source = Source::new(std::mem::take(&mut command.stdin))?;
@@ -111,7 +117,7 @@ impl Guest {
     pub(crate) fn launch(&self, mut spawn: Spawn<'_>) -> Result<Result<(Child, Tree), SpawnError>> {
         let mark = self.shared.next_mark();
         spawn.mark = Some(mark);
-        let _running = self.running()?;
+        let _startable = self.shared.gate.startable()?;
         Ok(spawn.start().map(|child| {
             if child.marking() == Marking::VariableOnly {
                 self.shared.weakly_marked.store(true, Ordering::Relaxed);

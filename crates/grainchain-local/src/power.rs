@@ -20,7 +20,7 @@ impl Power for LocalSandbox {
             // Written first, so that other programs start nothing that would not be frozen.
             sandbox.turn(&mut state, SandboxStatus::Paused)?;
             let frozen = sandbox.wait(sandbox.guest.freeze());
-            if frozen.is_err() {
+            if frozen.is_err() && sandbox.guest.stage() == Stage::Running {
                 sandbox.turn(&mut state, SandboxStatus::Running)?;
             }
             frozen.map(drop)
@@ -34,11 +34,7 @@ impl Power for LocalSandbox {
                 return Ok(());
             }
             Self::expect(&state, SandboxStatus::Paused, "wake it up instead")?;
-            let thawed = sandbox.wait(sandbox.guest.thaw());
-            if thawed.is_err() {
-                sandbox.guest.set_stage(Stage::Frozen);
-            }
-            thawed?;
+            sandbox.wait(sandbox.guest.thaw())?;
             sandbox.turn(&mut state, SandboxStatus::Running)
         })
         .await

@@ -159,9 +159,9 @@ impl LocalSandbox {
         }
     }
 
-    /// Waits while everything stands still for a snapshot or a restore. One that is paused is not waited for.
+    /// Waits while everything stands still for a snapshot or a restore, or is about to go on. One that is paused is not waited for.
     pub(crate) async fn stand_by(&self) {
-        if self.guest.stage() == Stage::Frozen {
+        if matches!(self.guest.stage(), Stage::Still | Stage::Frozen) {
             drop(self.changing.lock().await);
         }
     }

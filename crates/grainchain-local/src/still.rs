@@ -57,7 +57,7 @@ impl LocalSandbox {
                 |error| Error::io(format_args!("write {}", self.folder.0.join(MARKER).display()), error);
             self.folder.open_file(MARKER, OFlags::CREATE | OFlags::RDWR).map_err(fail)?;
             let still = Still(Some(self));
-            self.wait(self.guest.freeze())?;
+            self.wait(self.guest.hold_still())?;
             still
         } else {
             Still(None)
@@ -71,7 +71,8 @@ impl LocalSandbox {
         gone_on.map(|()| value)
     }
 
-    /// Does `work` while nothing can be started. Only [`alone`](Self::alone).
+    /// Does `work` while nothing is started: what wants to waits, and in a sandbox that does not run it is refused anyway. Only
+    /// [`alone`](Self::alone).
     pub(crate) fn without_starts<T>(&self, state: &State, work: impl FnOnce() -> Result<T>) -> Result<T> {
         struct Shut<'a>(&'a LocalSandbox, Stage);
         impl Drop for Shut<'_> {
@@ -80,7 +81,9 @@ impl LocalSandbox {
             }
         }
         let _shut = Shut(self, stage(state.status));
-        self.guest.set_stage(Stage::Frozen);
+        if state.status == SandboxStatus::Running {
+            self.wait(self.guest.hold_starts())?;
+        }
         work()
     }
 

@@ -1,5 +1,7 @@
 //! Snapshots of a living sandbox. What a snapshot holds is tested beside the store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use grainchain_core::{CreateSnapshot, ErrorKind, SandboxStatus, SnapshotId};
@@ -201,4 +203,33 @@ async fn what_a_killed_program_left_standing_still_goes_on_for_the_next() {
     eventually("it goes on", async || !is_frozen(pid)).await;
     assert!(!world.folder(&id).join("still").exists());
     sandbox.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_starts_while_a_snapshot_is_taken_or_restored_waits_and_is_not_refused() {
+    let world = world();
+    let sandbox = world.sandbox().await;
+    run(&sandbox, "i=0; while [ $i -lt 100 ]; do echo $i > file$i; i=$((i+1)); done").await;
+    let over = Arc::new(AtomicBool::new(false));
+    let starters: Vec<_> = (0..4)
+        .map(|_| {
+            let (sandbox, over) = (sandbox.clone(), Arc::clone(&over));
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    // A restore kills what runs; that it was started is all that counts.
+                    sandbox.execute("true").await?;
+                    sandbox.spawn("true").await?.wait().await?;
+                }
+                Ok::<_, grainchain_core::Error>(())
+            })
+        })
+        .collect();
+    for _ in 0..15 {
+        let snapshot = sandbox.create_snapshot("one").await.unwrap();
+        sandbox.restore_snapshot(&snapshot.id).await.unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    for starter in starters {
+        starter.await.unwrap().unwrap();
+    }
 }
