@@ -1,7 +1,7 @@
 //! Commands that run to their end.
 
 use std::future::pending;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -10,11 +10,12 @@ use grainchain_core::facet::Exec;
 use grainchain_core::{
     ByteSize, Collector, Command, Effect, Error, ErrorKind, ExitStatus, Output, Result, Stdin,
 };
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::drainer;
 use crate::ending::Tree;
 use crate::guest::Guest;
+use crate::optional::if_any;
 use crate::start::{Input, Keyboard, Started, exit_status};
 use crate::stdin::Feed;
 use crate::sys::child::Child;
@@ -114,6 +115,7 @@ impl Running {
         let Self { child, stdout, stderr, feed, .. } = self;
         let mut ended = pin!(child.ended());
         let mut expiry = pin!(deadline.map(sleep_until));
+        let mut expiry = expiry.as_mut().as_pin_mut();
         let (mut first, mut second) = (stderr, stdout);
         loop {
             tokio::select! {
@@ -122,8 +124,8 @@ impl Running {
                     result.map_err(|error| Error::io("wait for the command", error))?;
                     return Ok(End::Exited);
                 }
-                () = expire(expiry.as_mut()) => return Ok(End::Overdue),
-                fed = give(feed) => {
+                () = if_any(&mut expiry) => return Ok(End::Overdue),
+                fed = if_any(feed) => {
                     *feed = None;
                     fed?;
                 }
@@ -180,22 +182,6 @@ impl Running {
         }
         let (stdout, stderr) = (self.stdout.collector.finish(), self.stderr.collector.finish());
         Output::new(status, stdout, stderr, self.started_at, execution_time)
-    }
-}
-
-/// Ends when the time has come, if there is one.
-async fn expire(expiry: Pin<&mut Option<Sleep>>) {
-    match expiry.as_pin_mut() {
-        Some(sleep) => sleep.await,
-        None => pending().await,
-    }
-}
-
-/// Ends when all input was given, if there is any.
-async fn give(feed: &mut Option<Feed>) -> Result<()> {
-    match feed {
-        Some(feed) => feed.await,
-        None => pending().await,
     }
 }
 

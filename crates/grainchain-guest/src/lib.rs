@@ -9,6 +9,7 @@ mod exec;
 mod files;
 mod guest;
 mod metrics;
+mod optional;
 mod processes;
 mod stage;
 mod start;

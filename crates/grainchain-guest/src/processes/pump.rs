@@ -1,18 +1,19 @@
 //! The task that follows one process: it reads its output, gives it its input, and notices its end.
 
 use std::future::pending;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use grainchain_core::{Error, ExitStatus, OutputStream, Result};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Table;
 use super::journal::End;
 use super::record::{Failure, Record};
 use crate::drainer;
+use crate::optional::if_any;
 use crate::start::exit_status;
 use crate::stdin::Feed;
 use crate::sys::child::Child;
@@ -91,6 +92,7 @@ impl Pump {
         let Self { record, child, streams: [stdout, stderr], feed, timeout, .. } = self;
         let mut ended = pin!(child.ended());
         let mut expiry = pin!(timeout.map(|(deadline, _)| sleep_until(deadline)));
+        let mut expiry = expiry.as_mut().as_pin_mut();
         let (mut first, mut second) = (stderr, stdout);
         loop {
             let room = record.journal().has_room_or_wait();
@@ -100,8 +102,8 @@ impl Pump {
                     result.map_err(|error| Error::io("wait for the process", error))?;
                     return Ok(Happened::Exited);
                 }
-                () = expire(expiry.as_mut()) => return Ok(Happened::Overdue),
-                fed = give(feed) => {
+                () = if_any(&mut expiry) => return Ok(Happened::Overdue),
+                fed = if_any(feed) => {
                     *feed = None;
                     if let Err(error) = fed {
                         return Ok(Happened::InputFailed(error));
@@ -189,22 +191,6 @@ impl Stream {
             }
         }
         Ok(())
-    }
-}
-
-/// Ends when the time has come, if there is one.
-async fn expire(expiry: Pin<&mut Option<Sleep>>) {
-    match expiry.as_pin_mut() {
-        Some(sleep) => sleep.await,
-        None => pending().await,
-    }
-}
-
-/// Ends when all input was given, if there is any.
-async fn give(feed: &mut Option<Feed>) -> Result<()> {
-    match feed {
-        Some(feed) => feed.await,
-        None => pending().await,
     }
 }
 
