@@ -136,7 +136,10 @@ impl Command {
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return refuse(&refusal),
+    };
     let printer = Printer { json: cli.global.json, quiet: cli.global.quiet };
     set_colors(cli.global.color);
     log(cli.global.verbose);
@@ -152,6 +155,24 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     ExitCode::from(code.0)
+}
+
+/// Says what is wrong with the command line, in JSON when it asks for that; also prints help and version.
+fn refuse(refusal: &clap::Error) -> ExitCode {
+    // Up to `--`: what follows belongs to a program.
+    let json =
+        std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if refusal.use_stderr() && json {
+        let text = refusal.render().to_string();
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let error = grainchain::Error::bad_request(message).hint(rest.trim());
+        Printer { json, quiet: false }.error(&error);
+    } else {
+        // Fails only when nobody reads.
+        refusal.print().ok();
+    }
+    ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(Code::FAILED.0))
 }
 
 fn run(cli: Cli, printer: Printer) -> Result<Code, Failure> {

@@ -86,14 +86,23 @@ impl Printer {
 
     /// Something worth knowing that is no result; not with `--quiet`.
     pub(crate) fn note(self, text: impl Display) {
-        if !self.quiet {
+        if self.quiet {
+            return;
+        }
+        if self.json {
+            aside("note", &text);
+        } else {
             complain(format_args!("{DIM}{}{DIM:#}", visible(&text.to_string())));
         }
     }
 
     /// Something that went wrong without stopping us.
     pub(crate) fn warn(self, text: impl Display) {
-        complain(format_args!("{WARNING}warning:{WARNING:#} {}", visible(&text.to_string())));
+        if self.json {
+            aside("warning", &text);
+        } else {
+            complain(format_args!("{WARNING}warning:{WARNING:#} {}", visible(&text.to_string())));
+        }
     }
 
     /// What went wrong: for people the reason and the remedy, for programs everything.
@@ -124,6 +133,14 @@ pub(crate) enum Verdict {
     Ok,
     Warn,
     Fail,
+}
+
+/// One line of JSON beside the result, so that whoever asked for JSON finds nothing else on stderr.
+fn aside(what: &str, text: &impl Display) {
+    match to_json(&std::collections::BTreeMap::from([(what, text.to_string())])) {
+        Ok(json) => complain(json),
+        Err(_) => complain(text),
+    }
 }
 
 /// Writes a line to stderr. When that fails there is nobody left to tell.

@@ -56,6 +56,23 @@ fn half_close_keeps_the_output_open() {
 }
 
 #[test]
+fn json_leaves_nothing_but_json_on_stderr() {
+    let world = World::new();
+    // Nothing is configured, so a note says where commands run.
+    let ran = world.run(["run", "--json", "--timeout", "1", "--", "sleep", "60"]).ended(124);
+    assert_eq!(ran.error()["kind"], "timeout");
+    assert!(ran.stderr().contains("\"note\""), "{}", ran.stderr());
+    let ran = world.run(["run", "--json", "--no-such-option"]).ended(2);
+    assert!(
+        ran.error()["message"].as_str().is_some_and(|text| text.contains("--no-such-option")),
+        "{}",
+        ran.stderr()
+    );
+    let ran = world.run(["run", "--", "--json"]).ended(127);
+    assert!(ran.stderr().contains("error:"), "{}", ran.stderr());
+}
+
+#[test]
 fn json_takes_stdin_too() {
     let world = World::new();
     let ran = world.run_with(["run", "--json", "--", "tr", "a-z", "A-Z"], "shout").succeeded();

@@ -145,9 +145,12 @@ impl Ran {
     /// The error that was complained about in JSON.
     #[track_caller]
     pub(crate) fn error(&self) -> Value {
-        let value: Value = serde_json::from_slice(&self.0.stderr)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.stderr()));
-        value["error"].clone()
+        let stderr = self.stderr();
+        let lines = stderr.lines().map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?} of {stderr}"))
+        });
+        let error = lines.filter_map(|line: Value| line.get("error").cloned()).last();
+        error.unwrap_or_else(|| panic!("no error in {stderr}"))
     }
 }
 
