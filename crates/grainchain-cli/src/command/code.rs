@@ -119,11 +119,12 @@ async fn show(mut events: CodeStream, displays: &Displays, printer: Printer) -> 
 fn complain(error: &CodeError, printer: Printer) {
     let last = error.to_string();
     let frames = error.traceback.iter().map(|line| line.trim_end_matches('\n'));
-    // Some interpreters end their traceback with the error itself.
-    for line in frames.filter(|line| *line != last) {
+    // Some interpreters end their traceback with the error itself, without a colon when it has nothing to say.
+    let bare = last.trim_end_matches([':', ' ']);
+    for line in frames.filter(|line| *line != last && *line != bare) {
         printer.complaint(visible_lines(line));
     }
-    printer.complaint(visible_lines(&last));
+    printer.complaint(visible_lines(if error.value.is_empty() { bare } else { &last }));
 }
 
 fn language(text: &str) -> Result<Language> {

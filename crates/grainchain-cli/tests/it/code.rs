@@ -33,6 +33,14 @@ fn code_comes_from_an_argument_a_file_or_stdin() {
 }
 
 #[test]
+fn an_exception_without_words_is_named_once() {
+    let world = World::new();
+    let id = world.sandbox();
+    let stderr = world.run(["code", &id, "raise KeyError()"]).ended(1).stderr();
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("KeyError")).collect::<Vec<_>>(), ["KeyError"]);
+}
+
+#[test]
 fn other_languages_are_a_word_away() {
     let world = World::new();
     let id = world.sandbox();

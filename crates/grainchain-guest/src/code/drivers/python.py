@@ -384,10 +384,15 @@ def driver():
             if namespace.get("_", last) is last:  # unless the user took the name
                 namespace["_"] = last = value
             frame_bytes = frame(b"result", current, bundle_of(value))
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        if sys.stderr is not None:
-            sys.stderr.flush()
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            if sys.stderr is not None:
+                sys.stderr.flush()
+        except ValueError:
+            # A cell that has closed one has lost that stream, and not every value to come.
+            if not any(getattr(stream, "closed", False) for stream in (sys.stdout, sys.stderr)):
+                raise
         return frame_bytes
 
     def guarded(work, argument):

@@ -92,6 +92,18 @@ async fn code_that_closes_its_output_streams_still_gives_values() {
 }
 
 #[tokio::test]
+async fn code_that_closes_its_stream_objects_still_gives_values() {
+    if !has(Language::Python) {
+        return;
+    }
+    for code in ["import sys\nsys.stdout.close()\n5", "import sys\nsys.stderr.close()\n5"] {
+        let setup = sandbox();
+        assert_eq!(setup.python(code).await.text(), "5", "{code}");
+        assert_eq!(setup.python("6").await.text(), "6", "{code}");
+    }
+}
+
+#[tokio::test]
 async fn a_child_that_was_forked_in_a_cell_holds_nothing_up() {
     if !has(Language::Python) {
         return;
