@@ -186,3 +186,89 @@ fn unlock(folder: &Folder) -> io::Result<()> {
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
     Ok(rustix::fs::chmodat(CWD, path.as_str(), Mode::RWXU, AtFlags::empty())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::{Lease, is_held};
+    use crate::state::State;
+
+    struct Place {
+        _root: tempfile::TempDir,
+        layout: Layout,
+        id: SandboxId,
+        folder: Folder,
+    }
+
+    /// A sandbox whose client is gone.
+    fn abandoned(change: impl FnOnce(&mut State)) -> Place {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().join("root"));
+        let mut state = State::new("owner".to_owned(), "key".to_owned());
+        change(&mut state);
+        let (folder, lease) = layout.make(&state, |_| Ok(())).unwrap();
+        drop(lease);
+        Place { _root: root, layout, id: state.id, folder }
+    }
+
+    fn nothing_runs() -> Result<usize> {
+        Ok(0)
+    }
+
+    fn must_not_kill() -> Result<usize> {
+        panic!("killed for a sandbox that is kept")
+    }
+
+    /// Takes hold of it; others may share its lease for the moment in which they start a child.
+    fn seize(place: &Place) -> Seized {
+        loop {
+            let seized = place.layout.seize(&place.id, RemoveIf::Abandoned, nothing_runs).unwrap();
+            if let Some(seized) = seized {
+                return seized;
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_connects_to_what_is_seized_as_abandoned_until_it_is_gone() {
+        let place = abandoned(|_| {});
+        let seized = seize(&place);
+        assert_eq!(is_held(&place.folder), Some(true));
+        let folder = place.folder.clone();
+        let connecting = std::thread::spawn(move || Lease::take(&folder));
+        seized.end(nothing_runs).unwrap();
+        // Whether it came too late or waited in vain: what it has found is not there.
+        drop(connecting.join().unwrap());
+        assert!(place.folder.is_gone());
+        let error = place.layout.seize(&place.id, RemoveIf::Abandoned, must_not_kill).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_somebody_holds_or_wants_kept_is_not_abandoned() {
+        let held = abandoned(|_| {});
+        let lease = Lease::take(&held.folder).unwrap();
+        assert!(held.layout.seize(&held.id, RemoveIf::Abandoned, must_not_kill).unwrap().is_none());
+        drop(lease);
+        seize(&held);
+        let kept = abandoned(|state| state.keep = true);
+        assert!(kept.layout.seize(&kept.id, RemoveIf::Abandoned, must_not_kill).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lease_that_a_command_has_removed_keeps_nobody_out_of_the_judgement() {
+        let place = abandoned(|_| {});
+        fs::remove_file(place.folder.0.join("lease")).unwrap();
+        let _seized = seize(&place);
+        assert_eq!(is_held(&place.folder), Some(true));
+    }
+
+    #[test]
+    fn garbage_in_the_place_of_the_lease_is_an_error_and_kills_nothing() {
+        let place = abandoned(|_| {});
+        fs::remove_file(place.folder.0.join("lease")).unwrap();
+        fs::create_dir(place.folder.0.join("lease")).unwrap();
+        let error = place.layout.seize(&place.id, RemoveIf::Abandoned, must_not_kill).unwrap_err();
+        assert!(error.to_string().contains("lease"), "{error}");
+    }
+}

@@ -1,5 +1,8 @@
 //! Points to go back to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::try_join;
 use grainchain_core::{CreateSnapshot, ErrorKind, Sandbox, SnapshotKind};
 
 use super::support::{gone, pids, secs, sh};
@@ -156,6 +159,21 @@ cases! { snapshots:
         sh(&sandbox, "rm -r still").await?;
         sandbox.restore_snapshot(&snapshot.id).await?;
         same!(sh(&sandbox, "(cd still; cat * | cksum) | cmp - sum && echo whole").await?, "whole\n");
+    }
+
+    fn what_starts_during_a_snapshot_is_not_refused(cx) needs [Snapshots] {
+        let sandbox = cx.sandbox().await?;
+        let over = AtomicBool::new(false);
+        let taking = async {
+            for _ in 0..5 { sandbox.create_snapshot("meanwhile").await?; }
+            over.store(true, Ordering::Relaxed);
+            Outcome::Ok(())
+        };
+        let starting = async || {
+            while !over.load(Ordering::Relaxed) { same!(sh(&sandbox, "echo x").await?, "x\n"); }
+            Outcome::Ok(())
+        };
+        try_join(taking, try_join(starting(), starting())).await?;
     }
 
     fn what_runs_survives_a_snapshot(cx) needs [Snapshots, Processes] {
