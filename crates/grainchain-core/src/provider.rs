@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::capabilities::{Capabilities, Details};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facet::{
     Archive, Code, Exec, Files, Fork, Lifecycle, Metrics, Ports, Power, Processes, SnapshotCatalog,
     Snapshots, Templates, Volumes, Watch,
@@ -120,6 +120,25 @@ impl ProviderInfo {
     /// The provider `name` with these options and capabilities.
     pub fn new(name: &'static str, options: Vec<ConfigOption>, capabilities: Capabilities) -> Self {
         Self { name, options, capabilities }
+    }
+
+    /// Refuses a configuration that asks for something the provider does not honour.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` naming the option and those that are honoured.
+    pub fn check(&self, config: &SandboxConfig) -> Result<()> {
+        let Some(option) = config.used_options().into_iter().find(|option| !self.options.contains(option))
+        else {
+            return Ok(());
+        };
+        let honoured: Vec<_> = self.options.iter().map(ToString::to_string).collect();
+        let instead = format!(
+            "leave it out or choose another provider ({} honours {})",
+            self.name,
+            honoured.join(", ")
+        );
+        Err(Error::unsupported(format_args!("`{option}`"), instead).option(option.as_str()))
     }
 }
 

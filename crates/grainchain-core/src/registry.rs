@@ -113,12 +113,12 @@ impl Registry {
     pub fn client_of(&self, name: &str, settings: &Settings) -> Result<Client> {
         self.check(settings)?;
         if !name.contains("://") {
-            let entry = self.entry(name)?;
+            let entry = self.entry(name).map_err(|error| placed(error, name, settings))?;
             let provider = (entry.build)(&settings.provider(name))?;
             return Ok(Client::from_arc(provider).defaults(settings.sandbox_defaults.clone()));
         }
         let uri: ProviderUri = name.parse()?;
-        let entry = self.entry(&uri.provider)?;
+        let entry = self.entry(&uri.provider).map_err(|error| placed(error, name, settings))?;
         let mut own = settings.provider(&uri.provider);
         let mut defaults: SandboxConfig = settings.sandbox_defaults.clone();
         for (key, value) in &uri.query {
@@ -135,6 +135,15 @@ impl Registry {
         }
         Ok(Client::from_arc((entry.build)(&own)?).defaults(defaults))
     }
+}
+
+/// Says where a name that is no provider's was chosen, unless the caller did.
+fn placed(error: Error, name: &str, settings: &Settings) -> Error {
+    if name != settings.default_provider {
+        return error;
+    }
+    let message = format!("{}: default_provider: {}", settings.chosen_by, error.message());
+    Error::config(message).hint(error.remedy().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -159,6 +168,7 @@ mod tests {
         let error = refusal("default_provider = \"nowhere\"");
         assert!(error.contains("`nowhere`") && error.contains("enabled here: here"), "{error}");
         assert!(error.contains("elsewhere"), "{error}");
+        assert!(error.starts_with("test.toml:1: "), "{error}");
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl LocalConfig {
     pub(crate) fn resolve_root(&self) -> Result<PathBuf> {
         let chosen = self.root.clone().or_else(|| environment("GRAINCHAIN_LOCAL_ROOT").map(PathBuf::from));
         let root = match chosen {
+            Some(root) if root.as_os_str().is_empty() => {
+                return Err(Error::config("the root of the sandboxes is empty")
+                    .hint("name a directory, or leave it out")
+                    .option("root"));
+            }
             Some(root) => root,
             None => environment("XDG_STATE_HOME")
                 .map(PathBuf::from)

@@ -23,12 +23,13 @@ pub(crate) async fn execute(app: App, command: Command) -> Outcome {
         Command::Check => {
             let effective = show::effective(&settings, app.global.provider.as_deref())?;
             app.printer.result(&effective, |printer| effective.show(printer))?;
-            // All of them, not only the one in use: who checks wants to know.
             let registry = grainchain::registry();
+            let client = registry.client_of(app.provider(&settings), &settings)?;
+            // All of them, not only the one in use: who checks wants to know.
             for own in settings.configured_providers() {
                 (registry.entry(own.name())?.build)(own)?;
             }
-            registry.client_of(app.provider(&settings), &settings)?;
+            client.provider_info().check(&client.default_config())?;
             app.printer.note("the configuration is valid");
         }
         Command::Path => match &settings.file {

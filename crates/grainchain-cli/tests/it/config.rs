@@ -1,5 +1,7 @@
 //! `config`, and files that are wrong.
 
+use std::os::unix::fs::symlink;
+
 use crate::world::{World, write};
 
 #[test]
@@ -61,4 +63,21 @@ fn the_environment_and_the_command_line_override_the_file() {
     world.run(["list", "--provider", "local"]).succeeded();
     let output = world.command().env("GRAINCHAIN_DEFAULT_PROVIDER", "local").arg("list").output().unwrap();
     assert!(output.status.success());
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_takes_no_work_to_local() {
+    let world = World::new();
+    symlink("gone.toml", world.here().join("grainchain.toml")).unwrap();
+    let ran = world.run(["run", "--", "echo", "here"]).ended(125);
+    assert_eq!(ran.stdout(), "");
+    assert!(ran.stderr().contains("link to nothing") && ran.stderr().contains("help:"), "{}", ran.stderr());
+}
+
+#[test]
+fn defaults_that_the_provider_refuses_are_found_by_the_check() {
+    let world = World::new();
+    write(world.here().join("grainchain.toml"), "[sandbox_defaults]\nmemory_limit = \"2GB\"\n");
+    let ran = world.run(["config", "check"]).ended(1);
+    assert!(ran.stderr().contains("memory_limit"), "{}", ran.stderr());
 }

@@ -1,6 +1,7 @@
 //! What a program was configured with.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -50,7 +51,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// `Config` naming file, line and key.
+    /// `Config` naming file, line and key, also when such a file is there and cannot be read: it is never passed over.
     pub fn load() -> Result<Self> {
         let settings = match find(&environment)? {
             Some(path) => Self::read(&path, &environment)?,
@@ -70,7 +71,8 @@ impl Settings {
 
     fn read(path: &Path, lookup: Lookup<'_>) -> Result<Self> {
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io(format_args!("read the configuration {}", path.display()), error))?;
+            .map_err(|error| Error::io(format_args!("read the configuration {}", path.display()), error))
+            .map_err(|error| error.hint("name a file of UTF-8 text that you may read"))?;
         Self::parse(&text, path, lookup)
     }
 
@@ -169,7 +171,30 @@ fn find(lookup: Lookup<'_>) -> Result<Option<PathBuf>> {
         .filter(|path| path.is_absolute())
         .or_else(|| lookup("HOME").map(|home| PathBuf::from(home).join(".config")));
     let users = folder.map(|folder| folder.join("grainchain").join(FILE_NAME));
-    Ok([Some(here), users].into_iter().flatten().find(|path| path.is_file()))
+    for path in [Some(here), users].into_iter().flatten() {
+        if is_there(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether there is a file to read. One that is there but cannot be read is an error: going on without it would take work that was
+/// meant for somewhere else to `local`.
+fn is_there(path: &Path) -> Result<bool> {
+    let unusable = |reason: &dyn std::fmt::Display| {
+        Error::config(format!("the configuration {} cannot be used: {reason}", path.display()))
+            .hint("mend or remove it, or name another one with GRAINCHAIN_CONFIG")
+    };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(_) => Err(unusable(&"it is no regular file")),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound if path.is_symlink() => Err(unusable(&"it is a link to nothing")),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Ok(false),
+            _ => Err(unusable(&error)),
+        },
+    }
 }
 
 /// The settings of one provider, with the lines they stand in.
@@ -308,6 +333,22 @@ mod tests {
         assert_eq!(defaults.lifetime, Some(Duration::from_secs(7200)));
         assert_eq!(defaults.memory_limit, Some(ByteSize::bytes(2_000_000_000)));
         assert!(!format!("{settings:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        assert!(!is_there(&path).unwrap());
+        assert!(!is_there(&path.join("below")).unwrap());
+        std::os::unix::fs::symlink("nothing", &path).unwrap();
+        assert!(is_there(&path).unwrap_err().message().contains("a link to nothing"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(is_there(&path).unwrap_err().remedy().is_some());
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert!(is_there(&path).unwrap());
     }
 
     #[test]

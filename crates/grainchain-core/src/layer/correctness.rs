@@ -62,21 +62,7 @@ impl Provider for CorrectProvider {
 
     async fn create(&self, request: CreateRequest) -> Result<Parts> {
         request.config.validate().map_err(|error| error.effect(Effect::None))?;
-        let info = self.inner.info();
-        for option in request.config.used_options() {
-            if !info.options.contains(&option) {
-                let honoured: Vec<_> = info.options.iter().map(ToString::to_string).collect();
-                return Err(Error::unsupported(
-                    format_args!("`{option}`"),
-                    format!(
-                        "leave it out or choose another provider ({} honours {})",
-                        info.name,
-                        honoured.join(", ")
-                    ),
-                )
-                .option(option.as_str()));
-            }
-        }
+        self.inner.info().check(&request.config)?;
         self.inner.create(request).await
     }
 
