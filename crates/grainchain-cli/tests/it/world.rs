@@ -149,8 +149,8 @@ impl Ran {
         let lines = stderr.lines().map(|line| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?} of {stderr}"))
         });
-        let error = lines.filter_map(|line: Value| line.get("error").cloned()).last();
-        error.unwrap_or_else(|| panic!("no error in {stderr}"))
+        let mut errors: Vec<Value> = lines.filter_map(|line: Value| line.get("error").cloned()).collect();
+        errors.pop().unwrap_or_else(|| panic!("no error in {stderr}"))
     }
 }
 
