@@ -7,3 +7,4 @@ mod gc;
 mod limits;
 mod retry;
 mod scope;
+mod trace;
