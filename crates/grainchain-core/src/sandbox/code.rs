@@ -18,9 +18,6 @@ use crate::types::command::DEFAULT_OUTPUT_LIMIT;
 use crate::types::id::ContextId;
 use crate::types::output::Output;
 
-/// How long an interpreter that ran over its time may take to stop when interrupted, before it is killed.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(1);
-
 /// Code about to run; `.await` runs it to its end, [`stream`](Self::stream) shows its events as they come.
 #[derive(Debug)]
 #[must_use = "nothing runs until it is awaited"]
@@ -58,8 +55,7 @@ impl RunningCode {
         let code = self.sandbox.need(Operation::RunCode, Capability::Code, |parts| parts.code.as_ref())?;
         let deadlines = self.sandbox.client().current_deadlines();
         let begun = Instant::now();
-        let limit =
-            self.request.timeout.map(|timeout| timeout.saturating_add(INTERRUPT_GRACE + deadlines.grace));
+        let limit = self.request.timeout.map(|timeout| timeout.saturating_add(deadlines.grace));
         let start = limit.map_or(deadlines.control, |limit| limit.max(deadlines.control));
         let sandbox = self.sandbox.clone();
         let stream = sandbox.run_within(Operation::RunCode, Some(start), code.run_code(self.request)).await?;

@@ -72,7 +72,8 @@ pub struct RunCode {
     pub language: Option<Language>,
     /// The context; the sandbox's default context of the language when none is given, started on first use.
     pub context: Option<ContextId>,
-    /// When it is interrupted, and killed with its context if it does not stop within a second; the sandbox's default (300 s).
+    /// When it is interrupted, and killed with its context if it has not stopped about a second later, which nobody waits for;
+    /// the sandbox's default (300 s).
     pub timeout: Option<Duration>,
 }
 

@@ -17,8 +17,10 @@ use super::context::Live;
 use super::wire::{Event, Fault, Nonce};
 use crate::sys::tree::TreeError;
 
-/// How long code may take to stop after the first interrupt.
+/// How long code may take to stop after the first interrupt that nobody waits for.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
+/// How much longer than its timeout a run may take to answer, below the 200 ms that are promised.
+const PATIENCE: Duration = Duration::from_millis(170);
 /// How often it is interrupted meanwhile: a driver may miss one, and may need time for one.
 pub(super) const REPEAT: Duration = Duration::from_millis(250);
 /// How long a thread of the runtime waits for the answer itself. Most small cells are over by then, and to be woken through
@@ -70,6 +72,7 @@ struct Seen {
 struct Stop {
     reason: Reason,
     next: Instant,
+    /// When it is no longer waited for.
     end: Instant,
 }
 
@@ -202,8 +205,13 @@ impl Run {
             (None, Some((timeout, _))) => self.interrupt(Reason::Timeout(timeout)),
             (None, None) => {}
             (Some(stop), _) if now >= stop.end => {
-                let error = stop.reason.error(Fate::Killed);
-                self.kill(error);
+                let error = stop.reason.error(Fate::Running);
+                if let Some(live) = &mut self.live {
+                    let output = live.interpreter.output.drain();
+                    self.output(output);
+                }
+                self.leave();
+                self.events.push_back(Err(error));
             }
             (Some(stop), _) => {
                 stop.next = stop.end.min(now + REPEAT);
@@ -216,7 +224,12 @@ impl Run {
 
     fn interrupt(&mut self, reason: Reason) {
         let now = Instant::now();
-        self.stop = Some(Stop { reason, next: now + REPEAT, end: now + GRACE });
+        let end = now
+            + match reason {
+                Reason::Timeout(_) => PATIENCE,
+                Reason::Displays => GRACE,
+            };
+        self.stop = Some(Stop { reason, next: end.min(now + REPEAT), end });
         if let Some(live) = &mut self.live {
             live.interpreter.interrupt();
         }
@@ -329,6 +342,15 @@ impl Run {
         self.ending = Some(Ending { kill, error, live });
     }
 
+    /// Leaves the interpreter to a thread that stops what it does, or ends it.
+    fn leave(&mut self) {
+        let Some(live) = self.live.take() else { return };
+        // A request that was sent in part cannot be taken back: the interpreter, which is busy, is killed by the drop.
+        if self.sent == self.request.len() {
+            cancel(live, self.nonce);
+        }
+    }
+
     fn ended(&mut self, survivors: Option<TreeError>) {
         let Some(Ending { error, mut live, .. }) = self.ending.take() else { return };
         let output = live.interpreter.output.drain();
@@ -363,20 +385,17 @@ impl Stream for Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // A request that was sent in part cannot be taken back: the interpreter, which is busy, is killed.
-        if self.sent == self.request.len()
-            && let Some(live) = self.live.take()
-        {
-            cancel(live, self.nonce);
-        }
+        self.leave();
     }
 }
 
 /// What became of the interpreter.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
+    /// It has stopped.
     Interrupted,
-    Killed,
+    /// It has not stopped yet.
+    Running,
 }
 
 impl Reason {
@@ -395,8 +414,8 @@ impl Reason {
         };
         let outcome = match fate {
             Fate::Interrupted => "was interrupted; the context lives on and keeps its variables",
-            Fate::Killed => {
-                "did not stop when interrupted, so it was killed; the variables of its context are lost"
+            Fate::Running => {
+                "has not stopped yet; unless it does so within a second it is killed, and the variables of its context are lost"
             }
         };
         Error::new(kind, format!("{why} and {outcome}")).hint(hint).effect(Effect::Done)

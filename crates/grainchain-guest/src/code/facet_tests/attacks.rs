@@ -176,5 +176,6 @@ async fn a_flood_of_frames_of_no_run_does_not_hold_a_timeout_up() {
     let (kind, text) = cell.failed();
     assert!(matches!(kind, ErrorKind::Timeout | ErrorKind::Connection), "{text}");
     assert_eq!(cell.displays, []);
-    assert_eq!(setup.alive(), 0);
+    assert_eq!(setup.python("1").await.text(), "1");
+    assert_eq!(setup.alive(), 1, "the new interpreter alone");
 }
