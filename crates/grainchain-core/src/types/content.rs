@@ -167,17 +167,16 @@ impl Content {
 fn file_stream(mut file: File, mut left: u64) -> impl Stream<Item = Result<Bytes>> + Send {
     let work = move |writer: &mut blocking::ChunkWriter| {
         while left > 0 {
-            let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let mut buffer = BytesMut::zeroed(want);
-            let count = match file.read(&mut buffer) {
+            // Not zeroed first: that would cost as much as reading.
+            let want = left.min(CHUNK as u64);
+            let mut buffer = Vec::with_capacity(want as usize);
+            let count = match (&mut file).take(want).read_to_end(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::io("read file", error)),
             };
-            buffer.truncate(count);
             left -= count as u64;
-            if writer.push(buffer.freeze()).is_err() {
+            if writer.push(buffer.into()).is_err() {
                 // Nobody reads any more.
                 break;
             }
