@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -59,12 +60,18 @@ impl Content {
         let path = path.as_ref().to_owned();
         blocking::run(move || {
             let shown = path.display();
-            let file = File::open(&path).map_err(|error| Error::io(format_args!("open {shown}"), error))?;
+            // To open a pipe that nobody writes to would wait for ever.
+            let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+            let file = File::options()
+                .read(true)
+                .custom_flags(flags)
+                .open(&path)
+                .map_err(|error| Error::io(format_args!("open {shown}"), error))?;
             let metadata =
                 file.metadata().map_err(|error| Error::io(format_args!("look at {shown}"), error))?;
             if !metadata.is_file() {
                 return Err(Error::bad_request(format!("{shown} is not a regular file"))
-                    .hint("use upload_dir for a directory"));
+                    .hint("use upload_dir for a directory, and a stream for a pipe"));
             }
             Ok(Self::from_file(file, metadata.len()))
         })
@@ -261,6 +268,17 @@ mod tests {
         let whole = file_range(file, 0, None).unwrap();
         assert_eq!(whole.len(), Some(700_000));
         assert_eq!(whole.into_bytes(ByteSize::mib(1)).await.unwrap(), &data[..]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for path in [pipe.as_path(), folder.path(), Path::new("/dev/null")] {
+            let error = Content::open(path).await.unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::BadRequest, "{error}");
+        }
     }
 
     #[tokio::test]
