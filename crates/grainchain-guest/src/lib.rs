@@ -8,6 +8,8 @@ mod ending;
 mod exec;
 mod files;
 mod guest;
+#[cfg(feature = "link")]
+pub mod link;
 mod metrics;
 mod optional;
 mod processes;
