@@ -40,7 +40,7 @@ impl Sender {
     /// The largest frame: 64 KiB.
     pub const MAX: usize = MAX_PAYLOAD;
 
-    /// Sends `bytes` as one frame, once the other side has room for it; nothing when they are empty.
+    /// Sends `bytes` as one frame with this mark, once the other side has room for it; nothing when they are empty.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Sender {
     /// # Cancel safety
     ///
     /// Dropping the future before it is ready means that nothing was sent.
-    pub async fn send(&mut self, bytes: Bytes) -> Result<()> {
+    pub async fn send(&mut self, mark: u8, bytes: Bytes) -> Result<()> {
         if bytes.len() > Self::MAX {
             return Err(Error::bad_request(format!(
                 "a frame of {} bytes, more than {}",
@@ -58,10 +58,10 @@ impl Sender {
                 Self::MAX
             )));
         }
-        poll_fn(|cx| self.poll_send(cx, &bytes)).await
+        poll_fn(|cx| self.poll_send(cx, mark, &bytes)).await
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &Bytes) -> Poll<Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, mark: u8, bytes: &Bytes) -> Poll<Result<()>> {
         let mut state = self.shared.lock();
         if let Some(over) = &state.over {
             return Poll::Ready(Err(over.to_error()));
@@ -77,7 +77,7 @@ impl Sender {
             half.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        state.send(self.channel, bytes.clone());
+        state.send(self.channel, mark, bytes.clone());
         Poll::Ready(Ok(()))
     }
 
@@ -90,10 +90,10 @@ impl Sender {
     /// # Cancel safety
     ///
     /// After dropping the future it is unknown how much was sent.
-    pub async fn send_all(&mut self, mut bytes: Bytes) -> Result<()> {
+    pub async fn send_all(&mut self, mark: u8, mut bytes: Bytes) -> Result<()> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(Self::MAX));
-            self.send(piece).await?;
+            self.send(mark, piece).await?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// The next frame, as it was sent; none at the end.
+    /// The next frame and its mark, as they were sent; none at the end.
     ///
     /// # Errors
     ///
@@ -150,15 +150,15 @@ impl Receiver {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub async fn next(&mut self) -> Result<Option<(u8, Bytes)>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// As [`next`](Self::next).
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(u8, Bytes)>>> {
         let mut state = self.shared.lock();
-        if let Some(bytes) = state.take(self.channel) {
-            return Poll::Ready(Ok(Some(bytes)));
+        if let Some(frame) = state.take(self.channel) {
+            return Poll::Ready(Ok(Some(frame)));
         }
         let over = state.over.as_ref().map(Over::to_error);
         let Some(half) = state.channels.get_mut(&self.channel) else { return Poll::Ready(Ok(None)) };

@@ -1,6 +1,7 @@
 //! Frames: what travels once both sides know each other.
 //!
-//! A frame is a header of twelve bytes (kind, three zeros, channel, length; numbers in little-endian order) and a payload.
+//! A frame is a header of twelve bytes (kind, mark, two zeros, channel, length; numbers in little-endian order) and a payload. The mark
+//! belongs to whoever uses the channel: it says what the bytes are. It is zero where there are none.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub(crate) enum Frame {
     /// A new channel, with what it is for.
     Open { channel: u32, header: Bytes },
     /// Bytes in a channel.
-    Data { channel: u32, bytes: Bytes },
+    Data { channel: u32, mark: u8, bytes: Bytes },
     /// The sender of these bytes has said everything.
     Finish { channel: u32 },
     /// The sender breaks off.
@@ -131,7 +132,7 @@ impl Frame {
             Self::Ack { .. } => 8,
             _ => payload.map_or(0, Bytes::len),
         };
-        into.put_u32_le(kind);
+        into.put_slice(&[kind, if let Self::Data { mark, .. } = self { *mark } else { 0 }, 0, 0]);
         into.put_u32_le(channel);
         into.put_u32_le(u32::try_from(length).unwrap_or(u32::MAX));
         match self {
@@ -151,8 +152,8 @@ impl Frame {
 pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
     let Some(mut header) = buffer.get(..HEADER) else { return Ok(None) };
     let (kind, channel, length) = (header.get_u32_le(), header.get_u32_le(), header.get_u32_le());
-    let [kind, reserved @ ..] = kind.to_le_bytes();
-    if reserved != [0; 3] {
+    let [kind, mark, reserved @ ..] = kind.to_le_bytes();
+    if reserved != [0; 2] || (mark != 0 && kind != 2) {
         return Err(Fault::Reserved);
     }
     if !(1..=10).contains(&kind) {
@@ -184,7 +185,7 @@ pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
     Ok(Some(match kind {
         1 => Frame::Open { channel, header: payload },
         2 if payload.is_empty() => return Err(Fault::Malformed("data without bytes")),
-        2 => Frame::Data { channel, bytes: payload },
+        2 => Frame::Data { channel, mark, bytes: payload },
         3 => Frame::Finish { channel },
         4 => Frame::Reset { channel, reason: payload },
         5 => Frame::Stop { channel },

@@ -76,7 +76,7 @@ pub(crate) struct Half {
     /// The other side does not want any more.
     pub(crate) stopped: bool,
     /// Arrived and not taken yet.
-    pub(crate) incoming: VecDeque<Bytes>,
+    pub(crate) incoming: VecDeque<(u8, Bytes)>,
     /// How it ended, once everything before that has arrived.
     pub(crate) ended: Option<Ended>,
     /// How many bytes may still arrive.
@@ -204,11 +204,11 @@ impl State {
     }
 
     /// Sends `bytes`, for which there is credit.
-    pub(crate) fn send(&mut self, channel: u32, bytes: Bytes) {
+    pub(crate) fn send(&mut self, channel: u32, mark: u8, bytes: Bytes) {
         if let Some(half) = self.channels.get_mut(&channel) {
             half.credit = half.credit.saturating_sub(cost(bytes.len()));
         }
-        self.say(channel, Frame::Data { channel, bytes });
+        self.say(channel, Frame::Data { channel, mark, bytes });
     }
 
     pub(crate) fn finish(&mut self, channel: u32) {
@@ -268,9 +268,9 @@ impl State {
     }
 
     /// Takes what arrived next, and grants room for more.
-    pub(crate) fn take(&mut self, channel: u32) -> Option<Bytes> {
+    pub(crate) fn take(&mut self, channel: u32) -> Option<(u8, Bytes)> {
         let half = self.channels.get_mut(&channel)?;
-        let bytes = half.incoming.pop_front()?;
+        let (mark, bytes) = half.incoming.pop_front()?;
         half.taken += cost(bytes.len());
         if half.taken >= WINDOW / 2 && half.ended.is_none() {
             let bytes = std::mem::take(&mut half.taken);
@@ -278,7 +278,7 @@ impl State {
             self.urgent.push_back(Frame::Credit { channel, bytes });
             self.wake_driver();
         }
-        Some(bytes)
+        Some((mark, bytes))
     }
 
     /// Ends the session on purpose: tells the other side, then it is over here.
@@ -401,7 +401,7 @@ impl State {
         }
         match frame {
             Frame::Open { channel, header } => return self.opened(channel, header),
-            Frame::Data { channel, bytes } => self.data(channel, bytes)?,
+            Frame::Data { channel, mark, bytes } => self.data(channel, mark, bytes)?,
             Frame::Finish { channel } => self.ended(channel, Ended::Finished)?,
             Frame::Reset { channel, reason } => self.ended(channel, Ended::Reset(reason))?,
             Frame::Stop { channel } => {
@@ -465,14 +465,14 @@ impl State {
         Ok(Arrived::Nothing)
     }
 
-    fn data(&mut self, channel: u32, bytes: Bytes) -> Result<(), Fault> {
+    fn data(&mut self, channel: u32, mark: u8, bytes: Bytes) -> Result<(), Fault> {
         let Some(half) = self.known(channel)? else { return Ok(()) };
         if half.ended.is_some() {
             return Err(Fault::AfterEnd(channel));
         }
         half.room = half.room.checked_sub(cost(bytes.len())).ok_or(Fault::Overrun)?;
         if !half.deaf {
-            half.incoming.push_back(bytes);
+            half.incoming.push_back((mark, bytes));
             if let Some(reader) = half.reader.take() {
                 reader.wake();
             }

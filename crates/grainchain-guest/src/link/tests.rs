@@ -126,13 +126,13 @@ async fn serve(header: Bytes, channel: Channel) -> Result<()> {
     let Channel { mut sender, mut receiver } = channel;
     match &header[..] {
         b"echo" => {
-            while let Some(bytes) = receiver.next().await? {
-                sender.send(bytes).await?;
+            while let Some((mark, bytes)) = receiver.next().await? {
+                sender.send(mark, bytes).await?;
             }
             sender.finish();
         }
         b"flood" => loop {
-            sender.send(Bytes::from_static(&[7; 65536])).await?;
+            sender.send(0, Bytes::from_static(&[7; 65536])).await?;
         },
         // Says how the sender ended, when it has.
         b"end" => {
@@ -143,13 +143,13 @@ async fn serve(header: Bytes, channel: Channel) -> Result<()> {
                     Err(error) => break error.message().to_owned(),
                 }
             };
-            sender.send(end.into()).await?;
+            sender.send(0, end.into()).await?;
             sender.finish();
         }
         b"refuse" => sender.reset("no such thing"),
         b"deaf" => {
             drop(receiver);
-            sender.send(Bytes::from_static(b"deaf")).await?;
+            sender.send(0, Bytes::from_static(b"deaf")).await?;
             sender.stopped().await;
         }
         // Neither reads nor writes.

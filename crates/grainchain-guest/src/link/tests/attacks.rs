@@ -50,8 +50,8 @@ async fn whoever_breaks_the_rules_loses_the_session_and_nobody_else_does() {
         assert!(error.message().contains(why), "{why}: {error}");
     }
     let mut channel = super::open(&good, "echo");
-    channel.sender.send(Bytes::from_static(b"unharmed")).await.expect("room");
-    assert_eq!(channel.receiver.next().await.expect("an echo"), Some(Bytes::from_static(b"unharmed")));
+    channel.sender.send(0, Bytes::from_static(b"unharmed")).await.expect("room");
+    assert_eq!(channel.receiver.next().await.expect("an echo"), Some((0, Bytes::from_static(b"unharmed"))));
 }
 
 #[tokio::test]

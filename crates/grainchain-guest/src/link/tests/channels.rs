@@ -10,8 +10,8 @@ async fn what_is_said_comes_back_frame_by_frame() {
     let mut channel = open(&link, "echo");
     for length in [1, 2, 1000, 65535, 65536] {
         let bytes = Bytes::from(vec![length as u8; length]);
-        channel.sender.send(bytes.clone()).await.expect("room");
-        assert_eq!(channel.receiver.next().await.expect("an echo"), Some(bytes));
+        channel.sender.send(0, bytes.clone()).await.expect("room");
+        assert_eq!(channel.receiver.next().await.expect("an echo"), Some((0, bytes)));
     }
     let Channel { sender, mut receiver } = channel;
     sender.finish();
@@ -24,7 +24,7 @@ async fn a_frame_that_is_too_large_is_refused_here() {
     let listener = server(ListenerConfig::new(token()));
     let link = connect(&listener).await;
     let mut channel = open(&link, "echo");
-    let error = channel.sender.send(Bytes::from(vec![0; 65537])).await.expect_err("too large");
+    let error = channel.sender.send(0, Bytes::from(vec![0; 65537])).await.expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::BadRequest);
     assert_eq!(link.open(Bytes::from(vec![0; 65537])).expect_err("too large").kind(), ErrorKind::BadRequest);
 }
@@ -42,12 +42,12 @@ async fn megabytes_go_both_ways_at_once_in_many_channels() {
         };
         let sent = Bytes::from(data.clone());
         tasks.push(tokio::spawn(async move {
-            sender.send_all(sent).await.expect("room");
+            sender.send_all(0, sent).await.expect("room");
             sender.finish();
         }));
         tasks.push(tokio::spawn(async move {
             let mut all = Vec::new();
-            while let Some(bytes) = receiver.next().await.expect("an echo") {
+            while let Some((_, bytes)) = receiver.next().await.expect("an echo") {
                 all.extend_from_slice(&bytes);
             }
             assert!(all == data, "channel {seed} came back changed");
@@ -64,15 +64,15 @@ async fn each_way_of_a_channel_ends_by_itself() {
     let link = connect(&listener).await;
     let Channel { sender, mut receiver } = open(&link, "end");
     sender.finish();
-    assert_eq!(receiver.next().await.expect("its answer"), Some(Bytes::from_static(b"finished")));
+    assert_eq!(receiver.next().await.expect("its answer"), Some((0, Bytes::from_static(b"finished"))));
     let Channel { sender, mut receiver } = open(&link, "end");
     sender.reset("changed my mind");
     let answer = receiver.next().await.expect("its answer").expect("some words");
-    assert_eq!(answer, "the other side broke off: changed my mind");
+    assert_eq!(answer.1, "the other side broke off: changed my mind");
     let Channel { sender, mut receiver } = open(&link, "end");
     drop(sender);
     let answer = receiver.next().await.expect("its answer").expect("some words");
-    assert_eq!(answer, "the other side broke off: the sender was dropped");
+    assert_eq!(answer.1, "the other side broke off: the sender was dropped");
 }
 
 #[tokio::test]
@@ -90,11 +90,11 @@ async fn a_sender_hears_that_nobody_listens() {
     let link = connect(&listener).await;
     let mut channel = open(&link, "deaf");
     channel.sender.stopped().await;
-    let error = channel.sender.send(Bytes::from_static(b"x")).await.expect_err("nobody listens");
+    let error = channel.sender.send(0, Bytes::from_static(b"x")).await.expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert_eq!(
         channel.receiver.next().await.expect("the other way is open"),
-        Some(Bytes::from_static(b"deaf"))
+        Some((0, Bytes::from_static(b"deaf")))
     );
 }
 
@@ -108,9 +108,9 @@ async fn dropping_a_receiver_ends_the_flood() {
     // There is one place: it is free again once the flood has ended.
     loop {
         let mut channel = open(&link, "echo");
-        let sent = channel.sender.send(Bytes::from_static(b"free")).await;
+        let sent = channel.sender.send(0, Bytes::from_static(b"free")).await;
         match channel.receiver.next().await {
-            Ok(Some(answer)) => break assert_eq!(answer, "free"),
+            Ok(Some(answer)) => break assert_eq!(answer.1, "free"),
             Ok(None) => panic!("an echo ended by itself"),
             Err(error) => {
                 assert!(error.message().contains("too many things at once"), "{error} {sent:?}");
@@ -129,16 +129,16 @@ async fn a_reader_that_does_not_read_holds_up_its_own_channel_alone() {
     // Fills what there is room for.
     let filled = tokio::time::timeout(Duration::from_millis(50), async {
         loop {
-            stuck.sender.send(Bytes::from_static(&[1; 65536])).await.expect("room or waiting");
+            stuck.sender.send(0, Bytes::from_static(&[1; 65536])).await.expect("room or waiting");
         }
     });
     filled.await.expect_err("there is no end of room");
     let mut channel = open(&link, "echo");
     for _ in 0..100 {
-        channel.sender.send(Bytes::from_static(b"still there?")).await.expect("room");
+        channel.sender.send(0, Bytes::from_static(b"still there?")).await.expect("room");
         assert_eq!(
             channel.receiver.next().await.expect("an echo"),
-            Some(Bytes::from_static(b"still there?"))
+            Some((0, Bytes::from_static(b"still there?")))
         );
     }
     drop(floods);
@@ -165,7 +165,7 @@ async fn what_was_said_before_the_close_arrives() {
     let (listener, mut requests) = Listener::new(ListenerConfig::new(token()));
     tokio::spawn(async move {
         while let Some(mut request) = requests.recv().await {
-            while let Ok(Some(bytes)) = request.channel.receiver.next().await {
+            while let Ok(Some((_, bytes))) = request.channel.receiver.next().await {
                 seen.send(bytes.len()).expect("a test that listens");
             }
         }
@@ -173,7 +173,7 @@ async fn what_was_said_before_the_close_arrives() {
     let link = connect(&listener).await;
     let mut channel = open(&link, "count");
     for _ in 0..10 {
-        channel.sender.send(Bytes::from_static(&[0; 1000])).await.expect("room");
+        channel.sender.send(0, Bytes::from_static(&[0; 1000])).await.expect("room");
     }
     channel.sender.finish();
     drop(link);

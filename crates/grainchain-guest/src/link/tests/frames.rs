@@ -17,8 +17,8 @@ fn every_kind() -> Vec<Frame> {
     vec![
         Frame::Open { channel: 1, header: Bytes::new() },
         Frame::Open { channel: u32::MAX, header: Bytes::from(vec![1; MAX_PAYLOAD]) },
-        Frame::Data { channel: 7, bytes: Bytes::from_static(b"x") },
-        Frame::Data { channel: 7, bytes: Bytes::from(vec![0; MAX_PAYLOAD]) },
+        Frame::Data { channel: 7, mark: 200, bytes: Bytes::from_static(b"x") },
+        Frame::Data { channel: 7, mark: 200, bytes: Bytes::from(vec![0; MAX_PAYLOAD]) },
         Frame::Finish { channel: 3 },
         Frame::reset(3, "why"),
         Frame::reset(3, &"ü".repeat(600)),
@@ -86,7 +86,7 @@ fn what_no_honest_peer_says_is_a_fault() {
     for (bytes, fault) in [
         (header(0, 0, 1, 0), Fault::Kind(0)),
         (header(11, 0, 1, 0), Fault::Kind(11)),
-        (header(2, 1, 1, 1), Fault::Reserved),
+        (header(3, 1, 1, 0), Fault::Reserved),
         (header(2, 0, 1, MAX_PAYLOAD as u32 + 1), Fault::Oversize(MAX_PAYLOAD as u32 + 1)),
         (header(2, 0, 1, u32::MAX), Fault::Oversize(u32::MAX)),
         (header(2, 0, 1, 0), Fault::Malformed("data without bytes")),

@@ -7,14 +7,14 @@ async fn converse(link: &Link) {
     let mut echo = open(link, "echo");
     for round in 0..5_u8 {
         let bytes = Bytes::from(vec![round; 100 * usize::from(round) + 1]);
-        echo.sender.send(bytes.clone()).await.expect("room");
-        assert_eq!(echo.receiver.next().await.expect("an echo"), Some(bytes));
+        echo.sender.send(0, bytes.clone()).await.expect("room");
+        assert_eq!(echo.receiver.next().await.expect("an echo"), Some((0, bytes)));
     }
     let Channel { sender, receiver: mut answers } = open(link, "end");
     sender.reset("enough");
     assert_eq!(
         answers.next().await.expect("its answer"),
-        Some(Bytes::from_static(b"the other side broke off: enough"))
+        Some((0, Bytes::from_static(b"the other side broke off: enough")))
     );
     let Channel { sender, mut receiver } = echo;
     sender.finish();
@@ -57,11 +57,11 @@ async fn a_large_transfer_survives_many_breaks() {
     let Channel { mut sender, mut receiver } = open(&link, "echo");
     let sent = data.clone();
     let sending = tokio::spawn(async move {
-        sender.send_all(sent).await.expect("room");
+        sender.send_all(0, sent).await.expect("room");
         sender.finish();
     });
     let mut all = Vec::new();
-    while let Some(bytes) = receiver.next().await.expect("an echo") {
+    while let Some((_, bytes)) = receiver.next().await.expect("an echo") {
         all.extend_from_slice(&bytes);
     }
     sending.await.expect("no panic");
@@ -89,7 +89,7 @@ async fn a_session_that_nobody_resumes_ends_on_both_sides() {
         Link::connect(Arc::new(dial), config().patience(Duration::from_secs(3))).await.expect("a link");
     let mut channel = open(&link, "silent");
     let mut request = requests.recv().await.expect("a request");
-    channel.sender.send(Bytes::from_static(&[0; 300])).await.expect("room");
+    channel.sender.send(0, Bytes::from_static(&[0; 300])).await.expect("room");
     let lost = link.lost().await;
     assert!(lost.message().contains("nobody answers"), "{lost}");
     assert_eq!(channel.receiver.next().await.expect_err("lost").kind(), ErrorKind::Connection);
@@ -119,7 +119,7 @@ async fn a_session_that_is_over_is_not_resumed() {
     let (link, _) =
         Link::connect(Arc::new(Late(Dialer::new(&listener, [400]))), config()).await.expect("a link");
     let mut channel = open(&link, "echo");
-    channel.sender.send(Bytes::from_static(&[0; 300])).await.expect("room");
+    channel.sender.send(0, Bytes::from_static(&[0; 300])).await.expect("room");
     assert!(link.lost().await.message().contains("the session is over"));
 }
 
