@@ -10,9 +10,15 @@ mod files;
 mod guest;
 #[cfg(feature = "link")]
 pub mod link;
+#[cfg(feature = "link")]
+mod message;
 mod metrics;
 mod optional;
 mod processes;
+#[cfg(feature = "link")]
+mod remote;
+#[cfg(feature = "link")]
+pub mod serve;
 mod stage;
 mod start;
 mod stdin;
@@ -22,4 +28,8 @@ mod testing;
 mod watch;
 
 pub use guest::{Guest, GuestConfig, kill_processes_of};
+#[cfg(feature = "link")]
+pub use message::{Control, Hello, SandboxState};
+#[cfg(feature = "link")]
+pub use remote::Remote;
 pub use stage::Stage;
