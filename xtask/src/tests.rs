@@ -7,7 +7,7 @@ const EXAMPLES: &[&str] = &["quickstart", "watch", "own_layer"];
 
 /// Every test, the conformance suite and the examples.
 pub(crate) fn all() -> Result {
-    cargo::run(&["test", "--workspace", "--exclude", "grainchain-tests"])?;
+    cargo::run(&["test", "--workspace", "--all-features", "--exclude", "grainchain-tests"])?;
     for example in EXAMPLES {
         let mut command =
             cargo::cargo(&["run", "--quiet", "--package", "grainchain-examples", "--example", example]);

@@ -9,7 +9,7 @@ use grainchain_core::{Effect, Error, ErrorKind, Result};
 
 use super::drive::Shared;
 use super::frame::MAX_PAYLOAD;
-use super::state::{Ended, Over, cost};
+use super::half::{Ended, Over, cost};
 
 /// One conversation within a session: bytes in frames, both ways, each way with an end of its own.
 #[derive(Debug)]

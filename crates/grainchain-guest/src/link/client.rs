@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::channel::Channel;
 use super::drive::{Shared, Stopped, drive};
+use super::half::Over;
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::{Dial, Pipe};
-use super::state::{Over, Role, State};
+use super::state::{Role, State};
 
 /// How long the other side may take to greet.
 const GREETING: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ mod channel;
 mod client;
 mod drive;
 mod frame;
+mod half;
 mod handshake;
 mod listener;
 mod pipe;

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
-use grainchain_core::{Effect, Error, ErrorKind};
+use grainchain_core::ErrorKind;
 
 use super::frame::{Fault, Frame, MAX_PAYLOAD};
+use super::half::{Ended, Half, Over, WINDOW, cost};
 
-/// How many bytes a receiver takes before its reader has taken any: enough to keep a pipe full.
-pub(crate) const WINDOW: u32 = 1 << 20;
-/// What a frame costs beyond its bytes, so that a million frames of one byte are not cheap.
-const OVERHEAD: u32 = 64;
 /// How much may be on its way unconfirmed. With it a peer that grants room and confirms nothing holds up itself alone.
 const UNCONFIRMED_BYTES: usize = 16 << 20;
 /// See [`UNCONFIRMED_BYTES`].
@@ -21,31 +18,6 @@ const CONFIRM_BYTES: usize = 512 << 10;
 /// See [`CONFIRM_BYTES`].
 const CONFIRM_FRAMES: u64 = 64;
 
-/// How much of a window `length` bytes take.
-pub(crate) fn cost(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
-}
-
-/// Why nothing will arrive any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Over {
-    pub(crate) kind: ErrorKind,
-    pub(crate) reason: String,
-}
-
-impl Over {
-    pub(crate) fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
-    }
-
-    /// As an error of something that may have been carried out.
-    pub(crate) fn to_error(&self) -> Error {
-        Error::new(self.kind, self.reason.clone())
-            .hint("connect again; look whether it was carried out before repeating it")
-            .effect(Effect::Possible)
-    }
-}
-
 /// Which side this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -53,54 +25,6 @@ pub(crate) enum Role {
     Client,
     /// Is asked for them, and allows so many at a time.
     Server { channels: usize },
-}
-
-/// How the bytes of a channel ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Finished,
-    Reset(Bytes),
-}
-
-/// One channel, seen from one side.
-#[derive(Debug, Default)]
-pub(crate) struct Half {
-    /// To be sent, in this order.
-    outgoing: VecDeque<Frame>,
-    /// Whether it stands in the queue of those that have something to send.
-    queued: bool,
-    /// How many bytes the other side has room for.
-    pub(crate) credit: u32,
-    /// Finish or reset is said.
-    pub(crate) said_all: bool,
-    /// The other side does not want any more.
-    pub(crate) stopped: bool,
-    /// Arrived and not taken yet.
-    pub(crate) incoming: VecDeque<(u8, Bytes)>,
-    /// How it ended, once everything before that has arrived.
-    pub(crate) ended: Option<Ended>,
-    /// How many bytes may still arrive.
-    room: u32,
-    /// How many were taken since room was last granted.
-    taken: u32,
-    /// Nobody here wants any more.
-    deaf: bool,
-    /// Nobody here can say any more.
-    mute: bool,
-    pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
-}
-
-impl Half {
-    fn new() -> Self {
-        Self { credit: WINDOW, room: WINDOW, ..Self::default() }
-    }
-
-    fn wake(&mut self) {
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
-            waker.wake();
-        }
-    }
 }
 
 /// A session as one side knows it.

@@ -58,7 +58,11 @@ impl Mark {
 /// # Errors
 ///
 /// `Connection` when nobody wants it any more.
-pub(crate) async fn send_document(sender: &mut Sender, mark: Mark, document: &impl Serialize) -> Result<()> {
+pub(crate) async fn send_document(
+    sender: &mut Sender,
+    mark: Mark,
+    document: &(impl Serialize + Sync),
+) -> Result<()> {
     let mut rest = Bytes::from(encode(document)?);
     while rest.len() > Sender::MAX {
         sender.send(Mark::Part as u8, rest.split_to(Sender::MAX)).await?;

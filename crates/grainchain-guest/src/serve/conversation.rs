@@ -125,7 +125,7 @@ impl Conversation {
     }
 
     /// The two halves, for whoever carries bytes both ways.
-    pub(super) fn into_halves(&mut self) -> Result<(Sender, Receiver)> {
+    pub(super) fn take_halves(&mut self) -> Result<(Sender, Receiver)> {
         self.sender.take().zip(self.receiver.take()).ok_or_else(gone)
     }
 
@@ -134,7 +134,7 @@ impl Conversation {
     }
 
     /// Tells what happened.
-    pub(super) async fn event(&mut self, event: &impl Serialize) -> Result<()> {
+    pub(super) async fn event(&mut self, event: &(impl Serialize + Sync)) -> Result<()> {
         send_document(self.sender()?, Mark::Event, event).await
     }
 
@@ -144,16 +144,25 @@ impl Conversation {
     }
 
     /// Says the result, and that there is nothing more.
-    pub(super) async fn answer(&mut self, answer: &impl Serialize) -> Result<()> {
+    pub(super) async fn answer(&mut self, answer: &(impl Serialize + Sync)) -> Result<()> {
         self.answer_with(Pieces::default(), answer).await
     }
 
     /// Says the result after the bytes that it speaks of.
-    pub(super) async fn answer_with(&mut self, pieces: Pieces, answer: &impl Serialize) -> Result<()> {
+    pub(super) async fn answer_with(
+        &mut self,
+        pieces: Pieces,
+        answer: &(impl Serialize + Sync),
+    ) -> Result<()> {
         self.conclude(pieces, Mark::Answer, answer).await
     }
 
-    async fn conclude(&mut self, pieces: Pieces, mark: Mark, document: &impl Serialize) -> Result<()> {
+    async fn conclude(
+        &mut self,
+        pieces: Pieces,
+        mark: Mark,
+        document: &(impl Serialize + Sync),
+    ) -> Result<()> {
         let mut sender = self.sender.take().ok_or_else(gone)?;
         for piece in pieces.0 {
             sender.send_all(Mark::Data as u8, piece).await?;

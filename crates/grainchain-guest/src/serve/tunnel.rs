@@ -14,7 +14,7 @@ use crate::message::{Mark, malformed};
 pub(super) async fn connect(port: u16, talk: &mut Conversation) -> Result<()> {
     let stream = talk.unless_gone(dial(port)).await?;
     talk.event(&()).await?;
-    let (mut sender, mut receiver) = talk.into_halves()?;
+    let (mut sender, mut receiver) = talk.take_halves()?;
     let (mut reading, mut writing) = stream.into_split();
     let out = async {
         let mut buffer = BytesMut::new();
