@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::file::{self, at};
+use super::uri::without_options;
 use super::{Lookup, defaults, environment};
 use crate::error::{Error, Result};
 use crate::types::sandbox_config::SandboxConfig;
@@ -18,7 +19,7 @@ const FILE_NAME: &str = "grainchain.toml";
 const LAST_RESORT: &str = "local";
 
 /// What a program was configured with: the default provider, each provider's settings, and the defaults of sandboxes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// The provider's name or URI. `local` when nothing was configured at all.
@@ -30,6 +31,18 @@ pub struct Settings {
     /// The file that was read.
     pub file: Option<PathBuf>,
     providers: BTreeMap<String, ProviderSettings>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("default_provider", &without_options(&self.default_provider))
+            .field("chosen_by", &self.chosen_by)
+            .field("sandbox_defaults", &self.sandbox_defaults)
+            .field("file", &self.file)
+            .field("providers", &self.providers)
+            .finish()
+    }
 }
 
 impl Default for Settings {
@@ -379,6 +392,12 @@ mod tests {
         let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"many\"").unwrap();
         let error = settings.provider("x").parse::<Own>().unwrap_err();
         assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn debug_hides_the_options_of_a_provider_that_is_a_uri() {
+        let settings = parse("default_provider = \"e2b://t?api_key=sesame\"").unwrap();
+        assert!(!format!("{settings:?}").contains("sesame"), "{settings:?}");
     }
 
     #[test]
