@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::file::{self, at};
+use super::file::{self, at, line_at};
 use super::uri::without_options;
 use super::{Lookup, defaults, environment};
 use crate::error::{Error, Result};
@@ -83,10 +83,17 @@ impl Settings {
     }
 
     fn read(path: &Path, lookup: Lookup<'_>) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io(format_args!("read the configuration {}", path.display()), error))
-            .map_err(|error| error.hint("name a file of UTF-8 text that you may read"))?;
-        Self::parse(&text, path, lookup)
+        let bytes = std::fs::read(path).map_err(|error| {
+            let missing = error.kind() == ErrorKind::NotFound;
+            let error = Error::io(format_args!("read the configuration {}", path.display()), error);
+            let error = if missing { error } else { Error::config(error.message()).caused_by(error) };
+            error.hint("name a file of UTF-8 text that you may read")
+        })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = line_at(&bytes, error.valid_up_to());
+            Error::config(format!("{}:{line}: this is not UTF-8 text", path.display())).caused_by(error)
+        })?;
+        Self::parse(text, path, lookup)
     }
 
     /// The settings in `text`, with errors that name `origin` and variables from `lookup`.
@@ -126,13 +133,19 @@ impl Settings {
                 }
                 "sandbox_defaults" => {
                     let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                    let mut lines = BTreeMap::new();
                     for (key, located) in entries {
                         let line = located.line;
+                        lines.insert(key.clone(), line);
                         defaults::apply(&mut settings.sandbox_defaults, &key, located.plain())
                             .map_err(|reason| at(origin, line, &format!("sandbox_defaults.{key}"), reason))?;
                     }
                     let valid = settings.sandbox_defaults.validate();
-                    valid.map_err(|error| at(origin, line, "sandbox_defaults", error))?;
+                    valid.map_err(|error| {
+                        let line =
+                            error.failed_option().and_then(|option| lines.get(option)).unwrap_or(&line);
+                        at(origin, *line, "sandbox_defaults", error)
+                    })?;
                 }
                 _ => {
                     let known = "the keys are default_provider, [providers.NAME] and [sandbox_defaults]";
@@ -275,10 +288,11 @@ impl ProviderSettings {
                 || format!("providers.{}", self.name),
                 |key| format!("providers.{}.{key}", self.name),
             );
-            match (&self.origin, key.and_then(|key| self.lines.get(key))) {
-                (Some(origin), Some(line)) => at(origin, *line, &path, reason),
-                (Some(origin), None) => Error::config(format!("{}: {path}: {reason}", origin.display())),
-                (None, _) => Error::config(format!("{path}: {reason}")),
+            // A key without a line was not in the file: a URI or a command line has set it.
+            let line = key.map_or(self.line, |key| self.lines.get(key).copied());
+            match (&self.origin, line) {
+                (Some(origin), Some(line)) => at(origin, line, &path, reason),
+                _ => Error::config(format!("{path}: {reason}")),
             }
         })
     }
@@ -365,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_told_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        std::fs::write(&path, b"default_provider = \"x\"\n# caf\xe9\n").unwrap();
+        let error = Settings::read(&path, &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        assert_eq!(error.message(), format!("{}:2: this is not UTF-8 text", path.display()));
+        let error = Settings::read(folder.path(), &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config, "{error}");
+        let error = Settings::read(&folder.path().join("none"), &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound, "{error}");
+    }
+
+    #[test]
     fn every_fault_names_file_line_and_key() {
         for (text, place) in [
             ("\nnonsense = 1", "test.toml:2: nonsense"),
@@ -372,7 +400,7 @@ mod tests {
             ("[providers]\ne2b = 3", "test.toml:2: providers.e2b"),
             ("[sandbox_defaults]\n\nimages = \"x\"", "test.toml:3: sandbox_defaults.images"),
             ("[sandbox_defaults]\nmemory_limit = \"lots\"", "test.toml:2: sandbox_defaults.memory_limit"),
-            ("[sandbox_defaults]\ntimeout = 0", "test.toml:1: sandbox_defaults"),
+            ("[sandbox_defaults]\ntimeout = 0", "test.toml:2: sandbox_defaults"),
             (
                 "[providers.x]\nkey = \"${MISSING}\"",
                 "test.toml:2: providers.x.key: the environment variable MISSING",
@@ -392,6 +420,17 @@ mod tests {
         let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"many\"").unwrap();
         let error = settings.provider("x").parse::<Own>().unwrap_err();
         assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn a_missing_key_is_told_with_the_line_of_its_table_and_a_uris_key_without_one() {
+        let settings = parse("\n[providers.x]\nretries = 1").unwrap();
+        let error = settings.provider("x").parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:2: providers.x: missing field"), "{error}");
+        let mut own = parse("[providers.x]\napi_key = \"a\"\nretries = 1").unwrap().provider("x");
+        own.set("retries", "many");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("providers.x.retries: "), "{error}");
     }
 
     #[test]
