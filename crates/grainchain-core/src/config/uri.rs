@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::defaults::full_name;
 use crate::error::{Error, Result};
 use crate::types::secret::Names;
 
@@ -52,14 +53,14 @@ impl FromStr for ProviderUri {
         }
         let (target, query) = rest.split_once('?').unwrap_or((rest, ""));
         let target = decode(target).ok_or_else(|| wrong("the target's percent-encoding is broken"))?;
-        let mut options = Vec::new();
+        let mut options: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) =
                 pair.split_once('=').ok_or_else(|| wrong(&format!("the option `{pair}` has no value")))?;
             let broken = || wrong(&format!("the percent-encoding of the option `{key}` is broken"));
             let key = decode(key).ok_or_else(broken)?;
             let value = decode(value).ok_or_else(broken)?;
-            if options.iter().any(|(known, _)| *known == key) {
+            if options.iter().any(|(known, _)| full_name(known) == full_name(&key)) {
                 return Err(wrong(&format!("the option `{key}` is given twice")));
             }
             options.push((key, value));
@@ -115,6 +116,7 @@ mod tests {
             "docker://x?memory",
             "docker://x?a=%zz",
             "d://x?a=1&a=2",
+            "d://x?memory=1GiB&memory_limit=2GiB",
             "d://%f",
         ] {
             let error = text.parse::<ProviderUri>().unwrap_err();
