@@ -1,5 +1,6 @@
 //! What a program was configured with.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,15 @@ impl Settings {
     /// `Config` naming origin, line and key.
     pub fn parse(text: &str, origin: &Path, lookup: Lookup<'_>) -> Result<Self> {
         let mut settings = Self { file: Some(origin.to_owned()), ..Self::default() };
-        for (key, located) in file::parse(text, origin, lookup)? {
+        let used = RefCell::new(Vec::new());
+        let noting = |name: &str| {
+            let value = lookup(name);
+            used.borrow_mut().extend(value.clone());
+            value
+        };
+        let entries = file::parse(text, origin, &noting)?;
+        let used = used.into_inner();
+        for (key, located) in entries {
             let line = located.line;
             match key.as_str() {
                 "default_provider" => {
@@ -124,6 +133,7 @@ impl Settings {
                         let mut own = ProviderSettings::new(&name);
                         own.origin = Some(origin.to_owned());
                         own.line = Some(line);
+                        own.hidden.clone_from(&used);
                         for (key, located) in entries {
                             own.lines.insert(key.clone(), located.line);
                             own.values.insert(key, located.plain());
@@ -137,8 +147,11 @@ impl Settings {
                     for (key, located) in entries {
                         let line = located.line;
                         lines.insert(key.clone(), line);
-                        defaults::apply(&mut settings.sandbox_defaults, &key, located.plain())
-                            .map_err(|reason| at(origin, line, &format!("sandbox_defaults.{key}"), reason))?;
+                        defaults::apply(&mut settings.sandbox_defaults, &key, located.plain()).map_err(
+                            |reason| {
+                                at(origin, line, &format!("sandbox_defaults.{key}"), hide(reason, &used))
+                            },
+                        )?;
                     }
                     let valid = settings.sandbox_defaults.validate();
                     valid.map_err(|error| {
@@ -231,6 +244,21 @@ pub struct ProviderSettings {
     lines: BTreeMap<String, usize>,
     line: Option<usize>,
     origin: Option<PathBuf>,
+    /// Values of variables and of URIs, which no error may repeat.
+    hidden: Vec<String>,
+}
+
+/// Shorter values are no secrets, and to strike them out would garble the words around them.
+const SHORTEST_SECRET: usize = 6;
+
+/// `reason` without the values of `hidden`: whoever takes a key for a number is not told the key.
+fn hide(reason: String, hidden: &[String]) -> String {
+    let secrets = hidden.iter().filter(|value| value.len() >= SHORTEST_SECRET);
+    secrets.fold(reason, |reason, secret| {
+        reason
+            .replace(secret.as_str(), "[redacted]")
+            .replace(&secret.escape_debug().to_string(), "[redacted]")
+    })
 }
 
 impl std::fmt::Debug for ProviderSettings {
@@ -247,7 +275,14 @@ impl std::fmt::Debug for ProviderSettings {
 impl ProviderSettings {
     /// No settings of the provider `name`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), values: Map::new(), lines: BTreeMap::new(), line: None, origin: None }
+        Self {
+            name: name.into(),
+            values: Map::new(),
+            lines: BTreeMap::new(),
+            line: None,
+            origin: None,
+            hidden: Vec::new(),
+        }
     }
 
     /// The provider's name.
@@ -267,6 +302,7 @@ impl ProviderSettings {
 
     /// Sets a key from a text, as a URI or a command line gives it: numbers and truth values are taken as such.
     pub fn set(&mut self, key: &str, value: &str) {
+        self.hidden.push(value.to_owned());
         let value = match serde_json::from_str(value) {
             Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
             _ => Value::String(value.to_owned()),
@@ -289,6 +325,7 @@ impl ProviderSettings {
                 |key| format!("providers.{}.{key}", self.name),
             );
             // A key without a line was not in the file: a URI or a command line has set it.
+            let reason = hide(reason, &self.hidden);
             let line = key.map_or(self.line, |key| self.lines.get(key).copied());
             match (&self.origin, line) {
                 (Some(origin), Some(line)) => at(origin, line, &path, reason),
@@ -420,6 +457,20 @@ mod tests {
         let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"many\"").unwrap();
         let error = settings.provider("x").parse::<Own>().unwrap_err();
         assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn a_fault_never_repeats_the_value_of_a_variable_or_of_a_uri() {
+        let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"${KEY}\"").unwrap();
+        let mut own = settings.provider("x");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+        assert!(!format!("{error:#}").contains("sesame"), "{error:#}");
+        own.set("retries", "open \"it\"");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(!format!("{error:#}").contains("open"), "{error:#}");
+        let error = parse("[sandbox_defaults]\ntimeout = \"${KEY}\"").unwrap_err();
+        assert!(!format!("{error:#}").contains("sesame"), "{error:#}");
     }
 
     #[test]
