@@ -6,7 +6,7 @@ use std::path::Path;
 use tar::{EntryType, Header};
 
 use super::{Forge, Scene, kind};
-use crate::tree::{Root, TreeErrorKind, UnpackOptions, unpack};
+use crate::tree::{Root, TreeErrorKind, UnpackOptions, Xattrs, unpack};
 
 #[test]
 fn a_truncated_archive_is_an_error_that_names_the_last_complete_entry() {
@@ -278,4 +278,21 @@ fn a_read_only_or_full_destination_is_told_apart() {
     assert_eq!(read_only.map(|error| error.kind()), Some(TreeErrorKind::ReadOnly));
     assert_eq!(crossing.kind(), TreeErrorKind::Other, "{crossing}");
     assert!(survived, "a mounted file system was emptied");
+}
+
+#[test]
+fn an_attribute_of_a_directory_that_cannot_be_set_is_reported_as_that_of_a_file_is() {
+    let record = b"30 SCHILY.xattr.nowhere.x=yes\n";
+    let archive = Forge::default()
+        .entry(EntryType::XHeader, b"pax", b"", &record[..])
+        .directory("d/")
+        .entry(EntryType::XHeader, b"pax", b"", &record[..])
+        .file("f", "")
+        .end();
+    let scene = Scene::new();
+    let options = UnpackOptions::default().xattrs(Xattrs::All);
+    let report = unpack(&scene.root, ".", archive.as_slice(), &options).unwrap();
+    let mut paths: Vec<_> = report.skipped.iter().map(|skipped| skipped.path.to_str().unwrap()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["d", "f"], "{report:?}");
 }
