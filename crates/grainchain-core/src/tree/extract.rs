@@ -229,7 +229,9 @@ impl<'t> Extractor<'t> {
         let attributes = self.attributes(member)?;
         let path = names.join(&b'/');
         self.pending_bytes += 128 + path.len();
-        self.pending_bytes += attributes.xattrs.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
+        let xattrs = attributes.xattrs.iter();
+        self.pending_bytes +=
+            xattrs.map(|(name, value)| name.as_bytes().len() + value.len() + 64).sum::<usize>();
         if self.pending_bytes > MAX_PENDING_BYTES {
             return Err(Fault::too_large("the archive has too many directories with too long names"));
         }

@@ -134,7 +134,7 @@ impl Unpacking<'_> {
             return Err(Fault::corrupt("a symbolic link without a usable target"));
         }
         if self.options.outside_links != OutsideLinks::Keep && leads_out(names.len(), &member.link) {
-            let target = Path::new(OsStr::from_bytes(&member.link));
+            let target = short(Path::new(OsStr::from_bytes(&member.link)));
             if self.options.outside_links == OutsideLinks::Refuse {
                 return Err(Fault::outside(format_args!("through a symbolic link to {target:?}")));
             }
