@@ -15,7 +15,7 @@ pub use progress::TransferProgress;
 
 use crate::blocking;
 use crate::capabilities::Capability;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, one_line};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::tree::{PackOptions, Root, TreeError, TreeErrorKind, UnpackOptions, pack, unpack};
@@ -303,7 +303,8 @@ impl From<TreeError> for Error {
 impl From<crate::tree::UnpackReport> for UnpackSummary {
     fn from(report: crate::tree::UnpackReport) -> Self {
         let skipped = report.skipped.iter().take(100);
-        let skipped = skipped.map(|skipped| format!("{}: {}", skipped.path.display(), skipped.reason));
+        let skipped =
+            skipped.map(|skipped| one_line(format_args!("{}: {}", skipped.path.display(), skipped.reason)));
         Self::new(report.entries, report.bytes, skipped.collect())
     }
 }
@@ -312,6 +313,20 @@ impl From<crate::tree::UnpackReport> for UnpackSummary {
 mod tests {
     use super::*;
     use crate::tree::{MkdirOptions, Replace};
+
+    #[test]
+    fn what_was_left_out_is_told_in_one_line_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("a\n\u{1b}[31mb");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let mut archive = Vec::new();
+        let root = Root::open(folder.path()).unwrap();
+        pack(&root, ".", &mut archive, &mut PackOptions::default()).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let other = Root::open(other.path()).unwrap();
+        let report = unpack(&other, ".", archive.as_slice(), &UnpackOptions::default()).unwrap();
+        assert_eq!(UnpackSummary::from(report).skipped, [r"a\n\u{1b}[31mb: named pipe"]);
+    }
 
     #[test]
     fn what_a_tree_refuses_comes_with_a_remedy() {
