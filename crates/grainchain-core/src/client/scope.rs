@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -39,11 +40,11 @@ impl Client {
         // From its first moment the creation is in a task of its own: a cancelled scope does not lose what is being made.
         let client = self.clone();
         let creation = tokio::spawn(async move { client.create(config).await });
-        let mut guard = Guard(State::Creating(creation));
+        let mut guard = Guard { runtime: Handle::current(), state: State::Creating(creation) };
         let sandbox = guard.created().await?;
         let result = AssertUnwindSafe(work(sandbox.clone())).catch_unwind().await;
         let closed = sandbox.close().await;
-        guard.0 = State::Done;
+        guard.state = State::Done;
         match result {
             Ok(Ok(value)) => closed.map(|()| value).map_err(E::from),
             Ok(Err(error)) => Err(error),
@@ -53,7 +54,11 @@ impl Client {
 }
 
 /// Closes the sandbox when the scope is dropped half way.
-struct Guard(State);
+struct Guard {
+    // The future may be dropped where no runtime is.
+    runtime: Handle,
+    state: State,
+}
 
 enum State {
     Creating(tokio::task::JoinHandle<Result<Sandbox, Error>>),
@@ -63,18 +68,18 @@ enum State {
 
 impl Guard {
     async fn created(&mut self) -> Result<Sandbox, Error> {
-        let State::Creating(creation) = &mut self.0 else {
+        let State::Creating(creation) = &mut self.state else {
             return Err(Error::unexpected("the sandbox of a scope was made before"));
         };
-        match creation.await {
+        let created = creation.await;
+        // However it ended: a task that has ended must not be waited for again.
+        self.state = State::Done;
+        match created {
             Ok(Ok(sandbox)) => {
-                self.0 = State::Open(sandbox.clone());
+                self.state = State::Open(sandbox.clone());
                 Ok(sandbox)
             }
-            Ok(Err(error)) => {
-                self.0 = State::Done;
-                Err(error)
-            }
+            Ok(Err(error)) => Err(error),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error)),
         }
@@ -83,14 +88,13 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        match std::mem::replace(&mut self.0, State::Done) {
+        match std::mem::replace(&mut self.state, State::Done) {
             State::Done => {}
             State::Open(sandbox) => {
-                runtime.spawn(async move { report(sandbox.close().await) });
+                self.runtime.spawn(async move { report(sandbox.close().await) });
             }
             State::Creating(creation) => {
-                runtime.spawn(async move {
+                self.runtime.spawn(async move {
                     if let Ok(Ok(sandbox)) = creation.await {
                         report(sandbox.close().await);
                     }

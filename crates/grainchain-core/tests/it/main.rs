@@ -1,0 +1,4 @@
+//! The client, its sandboxes and its layers, over a provider that does as badly as it can.
+
+mod fake;
+mod scope;
