@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facet::{
     Archive, Code, Exec, Files, Fork, Lifecycle, Metrics, Ports, Power, Processes, SnapshotCatalog,
     Snapshots, Templates, Volumes, Watch,
@@ -46,6 +46,14 @@ pub struct Call<'a> {
 
 /// Makes the call. None when it cannot be made again, because its input was a stream that can be read only once.
 pub type Attempt<'a, T> = Box<dyn FnMut() -> Option<BoxFuture<'a, Result<T>>> + Send + 'a>;
+
+/// Makes a call that nobody repeats.
+pub(crate) async fn once<T>(mut attempt: Attempt<'_, T>) -> Result<T> {
+    match attempt() {
+        Some(call) => call.await,
+        None => Err(Error::unexpected("the call was already made")),
+    }
+}
 
 /// Does something around every call. Clones share their state. Implementations may write `async fn around`.
 pub trait Around: Clone + Debug + Send + Sync + 'static {

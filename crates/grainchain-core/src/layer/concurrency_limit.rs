@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::error::{Error, Result};
-use crate::layer::around::{Around, Attempt, Call};
+use crate::error::Result;
+use crate::layer::around::{Around, Attempt, Call, once};
 use crate::operation::OperationClass;
 
 /// Lets at most so many operations of a client run at once; the others wait in order. What ends something is never held up, so
@@ -25,14 +25,11 @@ impl ConcurrencyLimit {
 impl Around for ConcurrencyLimit {
     const REPEATS: bool = false;
 
-    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, mut attempt: Attempt<'a, T>) -> Result<T> {
+    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, attempt: Attempt<'a, T>) -> Result<T> {
         let _permit = match call.operation.class() {
             OperationClass::End => None,
             _ => self.permits.acquire().await.ok(),
         };
-        match attempt() {
-            Some(call) => call.await,
-            None => Err(Error::unexpected("the call was already made")),
-        }
+        once(attempt).await
     }
 }

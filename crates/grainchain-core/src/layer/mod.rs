@@ -14,6 +14,7 @@ mod trace;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub(crate) use around::once;
 pub use around::{Around, Attempt, Call};
 pub use concurrency_limit::ConcurrencyLimit;
 pub use correctness::Correctness;

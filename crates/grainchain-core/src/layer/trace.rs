@@ -4,8 +4,8 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::error::{Error, Result};
-use crate::layer::around::{Around, Attempt, Call};
+use crate::error::Result;
+use crate::layer::around::{Around, Attempt, Call, once};
 
 /// Opens one span per operation, named `grainchain`, at the level `debug`. Commands, variables, contents, paths and tokens are never
 /// fields. The names of the fields are API:
@@ -26,7 +26,7 @@ pub struct Trace;
 impl Around for Trace {
     const REPEATS: bool = false;
 
-    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, mut attempt: Attempt<'a, T>) -> Result<T> {
+    async fn around<'a, T: Send + 'a>(&'a self, call: Call<'a>, attempt: Attempt<'a, T>) -> Result<T> {
         let span = tracing::debug_span!(
             "grainchain",
             provider = call.provider,
@@ -36,9 +36,8 @@ impl Around for Trace {
             outcome = Empty,
             duration_us = Empty,
         );
-        let Some(call) = attempt() else { return Err(Error::unexpected("the call was already made")) };
         let mut ending = Ending { span: &span, begun: Instant::now(), outcome: "cancelled" };
-        let result = call.instrument(span.clone()).await;
+        let result = once(attempt).instrument(span.clone()).await;
         ending.outcome = match &result {
             Ok(_) => "ok",
             Err(error) => {

@@ -1,4 +1,5 @@
 //! The client, its sandboxes and its layers, over a provider that does as badly as it can.
 
 mod fake;
+mod limits;
 mod scope;
