@@ -1,5 +1,6 @@
 //! The way to one provider: creates, finds, lists and cleans up sandboxes.
 
+mod bounded;
 mod gc;
 mod scope;
 
@@ -7,13 +8,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
 pub use gc::{GcAction, GcEntry, GcOptions, GcReport};
+
+use bounded::Bounded;
 
 use crate::capabilities::Capabilities;
 use crate::deadline::Deadlines;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::facet::{SnapshotCatalog, Templates, Volumes};
-use crate::layer::{Correctness, Layer, fold};
+use crate::layer::{Correctness, Layer, Scope, fold};
 use crate::operation::Operation;
 use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
 use crate::sandbox::Sandbox;
@@ -127,23 +133,33 @@ impl Client {
         let timeout = config.timeout;
         let request = CreateRequest::new(config, random_id("key"), self.shared.owner.clone());
         let key = request.key.clone();
-        let parts = match self.run(Operation::Create, None, self.provider.create(request)).await {
+        let deadline = self.shared.deadlines.provision;
+        let begun = Instant::now();
+        // The last part of the deadline is for looking up what a lost answer may have made.
+        let making = tokio::time::timeout(deadline - deadline / 10, self.provider.create(request))
+            .map(|made| made.unwrap_or_else(|_| Err(overdue(deadline))));
+        let parts = match self.run(Operation::Create, None, making).await {
             Ok(parts) => parts,
-            Err(error) => self.adopt(&key, error).await?,
+            Err(error) => self.adopt(&key, error, deadline.saturating_sub(begun.elapsed())).await?,
         };
         Ok(self.sandbox(parts, timeout))
     }
 
-    /// Finds what a `create` whose answer was lost may have made.
-    async fn adopt(&self, key: &str, error: Error) -> Result<Parts> {
+    /// Finds within `limit` what a `create` whose answer was lost may have made.
+    async fn adopt(&self, key: &str, error: Error, limit: Duration) -> Result<Parts> {
         let lost = matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Server);
         if !lost || error.what_happened() == Effect::None {
             return Err(error);
         }
-        let found = self.run(Operation::List, None, self.provider.list(ListFilter::default().key(key))).await;
-        match found.as_deref() {
-            Ok([only]) => self.run(Operation::Connect, Some(&only.id), self.provider.connect(&only.id)).await,
-            _ => Err(error),
+        let look_up = async {
+            let filter = ListFilter::default().key(key);
+            let found = self.run(Operation::List, None, self.provider.list(filter)).await.ok()?;
+            let [only] = found.as_slice() else { return None };
+            Some(self.run(Operation::Connect, Some(&only.id), self.provider.connect(&only.id)).await)
+        };
+        match tokio::time::timeout(limit, look_up).await {
+            Ok(Some(adopted)) => adopted,
+            Ok(None) | Err(_) => Err(error),
         }
     }
 
@@ -198,7 +214,8 @@ impl Client {
     ///
     /// `Unsupported` when it has none.
     pub fn templates(&self) -> Result<Arc<dyn Templates>> {
-        self.provider.templates().ok_or_else(|| self.lacks(crate::Capability::Templates))
+        let facet = self.provider.templates().ok_or_else(|| self.lacks(crate::Capability::Templates))?;
+        Ok(Bounded::new(self).templates(&self.scope_of_facets(), facet))
     }
 
     /// The provider's snapshots across sandboxes.
@@ -207,7 +224,9 @@ impl Client {
     ///
     /// `Unsupported` when they cannot be listed so.
     pub fn snapshot_catalog(&self) -> Result<Arc<dyn SnapshotCatalog>> {
-        self.provider.snapshot_catalog().ok_or_else(|| self.lacks(crate::Capability::SnapshotCatalog))
+        let facet =
+            self.provider.snapshot_catalog().ok_or_else(|| self.lacks(crate::Capability::SnapshotCatalog))?;
+        Ok(Bounded::new(self).snapshot_catalog(&self.scope_of_facets(), facet))
     }
 
     /// The provider's volumes.
@@ -216,7 +235,13 @@ impl Client {
     ///
     /// `Unsupported` when it has none.
     pub fn volumes(&self) -> Result<Arc<dyn Volumes>> {
-        self.provider.volumes().ok_or_else(|| self.lacks(crate::Capability::Volumes))
+        let facet = self.provider.volumes().ok_or_else(|| self.lacks(crate::Capability::Volumes))?;
+        Ok(Bounded::new(self).volumes(&self.scope_of_facets(), facet))
+    }
+
+    fn scope_of_facets(&self) -> Scope {
+        let ProviderInfo { name, capabilities, .. } = &self.shared.info;
+        Scope { provider: name, sandbox: None, capabilities: Arc::new(capabilities.clone()) }
     }
 
     fn lacks(&self, capability: crate::Capability) -> Error {

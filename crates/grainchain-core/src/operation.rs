@@ -75,6 +75,16 @@ operations! {
     Attach = "attach", Query;
     /// Lists processes.
     ListProcesses = "list processes", Query;
+    /// Writes to a process's stdin.
+    WriteStdin = "write stdin", Run;
+    /// Closes a process's stdin.
+    CloseStdin = "close stdin", Change;
+    /// Sends a signal to a process.
+    SignalProcess = "signal process", Change;
+    /// Kills a process and what it started.
+    KillProcess = "kill process", End;
+    /// Changes the size of a process's terminal.
+    ResizeTerminal = "resize terminal", Idempotent;
     /// Reads a file.
     ReadFile = "read file", Transfer;
     /// Writes a file.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -19,7 +21,8 @@ use crate::types::command::{Command, PtySize};
 use crate::types::content::Content;
 use crate::types::id::ProcessId;
 use crate::types::output::Output;
-use crate::types::process::{Process, ProcessEvent, ProcessEvents, ProcessInfo};
+use crate::types::process::{Process, ProcessControl, ProcessEvent, ProcessEvents, ProcessInfo};
+use crate::types::signal::Signal;
 use crate::types::size::ByteSize;
 
 /// A command about to run to its end; `.await` runs it.
@@ -201,11 +204,13 @@ impl Sandbox {
     }
 }
 
-/// Ends the events of `process` after `limit` even when the provider does not, and completes its errors.
+/// Ends the events of `process` after `limit` even when the provider does not, bounds its control, and completes the errors of
+/// both.
 fn guard(sandbox: &Sandbox, operation: Operation, process: Process, limit: Option<Duration>) -> Process {
     // A limit beyond what the clock can hold is none.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let sandbox = sandbox.clone();
+    let process = process.map_control(|inner| Arc::new(Bounded { sandbox: sandbox.clone(), inner }));
     process.map_events(|events| {
         Box::pin(Guarded {
             events,
@@ -247,5 +252,36 @@ impl Stream for Guarded {
         this.events = Box::pin(futures_util::stream::empty());
         this.deadline = None;
         Poll::Ready(Some(Err(error)))
+    }
+}
+
+/// A process's control with deadlines. Writing has none: it waits as long as the process does not read.
+#[derive(Debug)]
+struct Bounded {
+    sandbox: Sandbox,
+    inner: Arc<dyn ProcessControl>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl ProcessControl for Bounded {
+    async fn write(&self, bytes: Bytes) -> Result<()> {
+        self.sandbox.run(Operation::WriteStdin, self.inner.write(bytes)).await
+    }
+
+    async fn close_stdin(&self) -> Result<()> {
+        self.sandbox.run(Operation::CloseStdin, self.inner.close_stdin()).await
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<()> {
+        self.sandbox.run(Operation::SignalProcess, self.inner.signal(signal)).await
+    }
+
+    async fn kill(&self) -> Result<()> {
+        self.sandbox.run(Operation::KillProcess, self.inner.kill()).await
+    }
+
+    async fn resize(&self, size: PtySize) -> Result<()> {
+        self.sandbox.run(Operation::ResizeTerminal, self.inner.resize(size)).await
     }
 }

@@ -1,5 +1,7 @@
 //! Single files and directories.
 
+use futures_util::TryStreamExt;
+
 use crate::capabilities::Capability;
 use crate::error::Result;
 use crate::operation::Operation;
@@ -78,6 +80,9 @@ impl Sandbox {
     /// `NotFound`, or `Unsupported` where nothing tells of changes.
     pub async fn watch(&self, request: impl Into<WatchPath>) -> Result<WatchStream> {
         let watch = self.need(Operation::Watch, Capability::Watch, |parts| parts.watch.as_ref())?;
-        self.run(Operation::Watch, watch.watch(request.into())).await
+        let changes = self.run(Operation::Watch, watch.watch(request.into())).await?;
+        let sandbox = self.clone();
+        let complete = move |error| sandbox.client().complete(error, Operation::Watch, Some(sandbox.id()));
+        Ok(Box::pin(changes.map_err(complete)))
     }
 }

@@ -148,6 +148,12 @@ impl Process {
         Self { events: wrap(self.events), ..self }
     }
 
+    /// Changes what the control goes through. For layers.
+    #[must_use]
+    pub fn map_control(self, wrap: impl FnOnce(Arc<dyn ProcessControl>) -> Arc<dyn ProcessControl>) -> Self {
+        Self { control: wrap(self.control), ..self }
+    }
+
     /// Writes to its stdin.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The client, its sandboxes and its layers, over a provider that does as badly as it can.
 
+mod deadlines;
 mod fake;
 mod limits;
 mod scope;
