@@ -149,8 +149,9 @@ impl Sandbox {
     fn bounded(&self, content: Content, operation: Operation) -> Content {
         let sandbox = self.clone();
         let idle = self.client().current_deadlines().idle;
+        let length = content.len();
         content.map_stream(|stream| {
-            progress::bounded(stream, idle, move |error| sandbox.complete(error, operation))
+            progress::bounded(stream, length, idle, move |error| sandbox.complete(error, operation))
         })
     }
 }

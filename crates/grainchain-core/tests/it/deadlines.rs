@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use grainchain_core::{
-    Client, Deadlines, Error, ErrorKind, Operation, PtySize, Sandbox, SandboxConfig, Signal,
+    Client, Content, Deadlines, Error, ErrorKind, Operation, PtySize, Sandbox, SandboxConfig, Signal,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::fake::{Create, Fake};
 
@@ -59,4 +60,27 @@ async fn a_create_is_looked_up_within_its_own_deadline() {
     is_overdue(&error, Operation::Create);
     assert!(error.message().contains("30s"), "{error}");
     assert!(begun.elapsed() <= SECOND * 30 + SECOND / 4, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_may_stand_still_only_so_long_after_its_last_byte() {
+    for length in [None, Some(1 << 40)] {
+        let chunks = stream::once(async {
+            sleep(SECOND * 10).await;
+            Ok(Bytes::from_static(b"x"))
+        });
+        let sandbox = sandbox().await;
+        let begun = Instant::now();
+        let error = sandbox.upload_file("f", Content::from_stream(chunks, length)).await.unwrap_err();
+        is_overdue(&error, Operation::WriteFile);
+        assert!(error.message().contains("60s"), "{error}");
+        assert!(begun.elapsed() <= SECOND * 70 + SECOND / 4, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_content_that_ends_before_its_announced_length_is_not_whole() {
+    let error = sandbox().await.download_file("f").await.unwrap_err();
+    assert_eq!((error.kind(), error.failed_operation()), (ErrorKind::Connection, Some(Operation::ReadFile)));
+    assert!(error.message().contains("4 of 10"), "{error}");
 }
