@@ -321,7 +321,7 @@ impl Error {
     }
 }
 
-fn io_kind(error: &std::io::Error) -> ErrorKind {
+pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     use std::io::ErrorKind as Io;
     match error.kind() {
         Io::NotFound => ErrorKind::NotFound,

@@ -16,7 +16,7 @@ pub use progress::TransferProgress;
 
 use crate::blocking;
 use crate::capabilities::Capability;
-use crate::error::{Error, ErrorKind, Result, one_line};
+use crate::error::{Error, ErrorKind, Result, io_kind, one_line};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::tree::{PackOptions, Root, TreeError, TreeErrorKind, UnpackOptions, pack, unpack};
@@ -296,9 +296,10 @@ impl From<TreeError> for Error {
             | TreeErrorKind::InvalidPath
             | TreeErrorKind::NotADirectory
             | TreeErrorKind::IsADirectory
+            | TreeErrorKind::NotAFile
             | TreeErrorKind::Corrupt => ErrorKind::BadRequest,
             TreeErrorKind::Full | TreeErrorKind::TooLarge => ErrorKind::Exhausted,
-            TreeErrorKind::Other => ErrorKind::Unexpected,
+            TreeErrorKind::Other => io_kind(error.system()),
         };
         let hint = match error.kind() {
             TreeErrorKind::NotFound => Some("list the directory above it to see what there is"),
@@ -311,7 +312,7 @@ impl From<TreeError> for Error {
                 Some("check the path: its names, their lengths, and the links on the way")
             }
             TreeErrorKind::NotADirectory => Some("name a directory"),
-            TreeErrorKind::IsADirectory => Some("name a file"),
+            TreeErrorKind::IsADirectory | TreeErrorKind::NotAFile => Some("name a regular file"),
             TreeErrorKind::Full => Some("free space on the disk that holds it"),
             TreeErrorKind::TooLarge => Some("move it in parts"),
             TreeErrorKind::Corrupt => Some("make the archive again"),
@@ -379,6 +380,31 @@ mod tests {
         let other = Root::open(other.path()).unwrap();
         let report = unpack(&other, ".", archive.as_slice(), &UnpackOptions::default()).unwrap();
         assert_eq!(UnpackSummary::from(report).skipped, [r"a\n\u{1b}[31mb: named pipe"]);
+    }
+
+    #[test]
+    fn what_is_no_file_and_what_the_system_lacks_are_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        let packed = pack(&root, "pipe", std::io::sink(), &mut PackOptions::default());
+        for refused in [packed.map(drop), root.open_read("pipe").map(drop)] {
+            assert_eq!(Error::from(refused.unwrap_err()).kind(), ErrorKind::BadRequest);
+        }
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()))
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        std::fs::remove_file(&pipe).unwrap();
+        let failed = pack(&root, ".", Full, &mut PackOptions::default()).unwrap_err();
+        assert_eq!(Error::from(failed).kind(), ErrorKind::Exhausted);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// [`TreeErrorKind::IsADirectory`], [`TreeErrorKind::Other`] for pipes, sockets and devices,
+    /// [`TreeErrorKind::IsADirectory`], [`TreeErrorKind::NotAFile`] for pipes, sockets and devices,
     /// [`TreeErrorKind::NotFound`] for a missing parent, [`TreeErrorKind::Outside`], [`TreeErrorKind::Denied`].
     pub fn write_atomic(
         &self,

@@ -99,7 +99,7 @@ impl Root {
     /// # Errors
     ///
     /// [`TreeErrorKind::NotFound`], [`TreeErrorKind::IsADirectory`], [`TreeErrorKind::Outside`],
-    /// [`TreeErrorKind::Denied`], and [`TreeErrorKind::Other`] for pipes, sockets and devices.
+    /// [`TreeErrorKind::Denied`], and [`TreeErrorKind::NotAFile`] for pipes, sockets and devices.
     pub fn open_read(&self, path: impl AsRef<Path>) -> Result<File, TreeError> {
         let path = path.as_ref();
         self.try_open(path, OFlags::RDONLY, Mode::empty()).at("open", path)
@@ -130,7 +130,11 @@ impl Root {
     fn try_open(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<File, Fault> {
         let relative = self.relative(path)?;
         let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = self.open_fd(relative, flags, mode)?;
+        let file = self.open_fd(relative, flags, mode).map_err(|fault| {
+            // What a socket says, a pipe that nobody reads, and a device without a driver.
+            let special = fault.source.raw_os_error() == Some(Errno::NXIO.raw_os_error());
+            if special { Fault::new(TreeErrorKind::NotAFile, "is not a regular file") } else { fault }
+        })?;
         match Stat::of_file(&file)?.kind {
             FileKind::File => Ok(File::from(file)),
             FileKind::Directory => Err(Errno::ISDIR.into()),
@@ -322,7 +326,7 @@ impl Root {
 }
 
 pub(super) fn not_regular(kind: FileKind) -> Fault {
-    Fault::new(TreeErrorKind::Other, format!("is a {} and not a regular file", kind.describe()))
+    Fault::new(TreeErrorKind::NotAFile, format!("is a {} and not a regular file", kind.describe()))
 }
 
 fn relative_path(bytes: &[u8]) -> &Path {

@@ -40,6 +40,8 @@ pub enum TreeErrorKind {
     NotADirectory,
     /// The target is a directory where a file is wanted.
     IsADirectory,
+    /// The target is a pipe, a socket or a device where a file is wanted.
+    NotAFile,
     /// A directory still holds entries.
     NotEmpty,
     /// No space or no quota is left.
@@ -68,6 +70,10 @@ impl TreeError {
     /// The path as the caller or the archive wrote it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn system(&self) -> &io::Error {
+        &self.source
     }
 
     /// The class of the failure.

@@ -197,9 +197,9 @@ fn a_pipe_in_the_place_of_a_file_blocks_nobody() {
     both_ways(|scene| {
         let pipe = scene.inside("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
-        assert_eq!(kind(scene.root.open_read("pipe")), TreeErrorKind::Other);
-        assert_eq!(kind(scene.root.open_write("pipe", &OpenOptions::create())), TreeErrorKind::Other);
-        assert_eq!(kind(scene.root.write_atomic("pipe", AtomicOptions::default())), TreeErrorKind::Other);
+        assert_eq!(kind(scene.root.open_read("pipe")), TreeErrorKind::NotAFile);
+        assert_eq!(kind(scene.root.open_write("pipe", &OpenOptions::create())), TreeErrorKind::NotAFile);
+        assert_eq!(kind(scene.root.write_atomic("pipe", AtomicOptions::default())), TreeErrorKind::NotAFile);
         assert_eq!(scene.root.stat("pipe", Links::Follow).unwrap().kind, FileKind::Fifo);
     });
 }
