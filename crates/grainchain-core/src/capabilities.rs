@@ -106,7 +106,7 @@ pub struct Details {
     pub languages: Vec<Language>,
     /// Whether commands can run as another user.
     pub users: bool,
-    /// The largest file that can be written.
+    /// The largest file that can be written; larger ones are refused before anything is sent, where their length is known.
     pub max_upload: Option<ByteSize>,
 }
 
@@ -122,6 +122,13 @@ impl Details {
     #[must_use]
     pub fn languages(mut self, languages: impl IntoIterator<Item = Language>) -> Self {
         self.languages = languages.into_iter().collect();
+        self
+    }
+
+    /// Sets the largest file that can be written.
+    #[must_use]
+    pub fn max_upload(mut self, limit: ByteSize) -> Self {
+        self.max_upload = Some(limit);
         self
     }
 

@@ -28,6 +28,11 @@ use crate::types::info::{ListFilter, SandboxInfo};
 use crate::types::sandbox_config::SandboxConfig;
 
 /// The way to one provider. Cheap to clone; a clone with another layer or deadline leaves its original as it was.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a method that only looks leaves nothing behind. Removing and cleaning up may be carried out or not when
+/// the future is dropped or the deadline passes; do it again.
 #[derive(Clone)]
 pub struct Client {
     bare: Arc<dyn Provider>,

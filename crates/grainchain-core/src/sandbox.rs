@@ -25,6 +25,11 @@ use crate::types::id::SandboxId;
 ///
 /// A handle: cheap to clone, and dropping it does nothing. [`close`](Self::close) ends the sandbox;
 /// [`Client::scope`](crate::Client::scope) closes it whatever happens.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a method that only looks leaves nothing behind. Of one that changes something, and says nothing else, it
+/// ends the waiting alone: the change may be made or not, and looking tells which. That is so at a deadline too.
 #[derive(Clone)]
 pub struct Sandbox {
     shared: Arc<Shared>,

@@ -9,7 +9,8 @@ use crate::layer::around::{Around, Attempt, Call, once};
 use crate::operation::OperationClass;
 
 /// Lets at most so many operations of a client run at once; the others wait in order. What ends something is never held up, so
-/// that a full client can still be emptied. A spawned process counts only until it has started.
+/// that a full client can still be emptied. A spawned process counts only until it has started, and a stream until it is open.
+/// Waiting for a place counts towards an operation's deadline, of commands towards their timeout.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit {
     permits: Arc<Semaphore>,

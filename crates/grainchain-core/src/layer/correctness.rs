@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::capabilities::Capability;
-use crate::error::{Effect, Error, Result};
+use crate::error::{Error, Result};
 use crate::facet::{Code, Exec, Processes, SnapshotCatalog, Snapshots, Templates, Volumes};
 use crate::layer::{Layer, Scope};
 use crate::provider::{CreateRequest, DryRun, Health, Parts, Provider, ProviderInfo, Removal, RemoveIf};
@@ -61,7 +61,7 @@ impl Provider for CorrectProvider {
     }
 
     async fn create(&self, request: CreateRequest) -> Result<Parts> {
-        request.config.validate().map_err(|error| error.effect(Effect::None))?;
+        request.config.validate()?;
         self.inner.info().check(&request.config)?;
         self.inner.create(request).await
     }
@@ -104,7 +104,7 @@ struct Correct<F: ?Sized> {
 impl<F: ?Sized> Correct<F> {
     /// Refuses what every system refuses and what this sandbox does not declare.
     fn check(&self, command: &Command) -> Result<()> {
-        command.validate().map_err(|error| error.effect(Effect::None))?;
+        command.validate()?;
         if command.user.is_some() && !self.scope.capabilities.details.users {
             return Err(Error::unsupported("`user`", "leave it out: commands run as the sandbox's own user")
                 .option("user"));
@@ -197,8 +197,7 @@ impl Snapshots for Correct<dyn Snapshots> {
         if request.name.as_ref().is_some_and(|name| name.is_empty() || name.contains('\0')) {
             return Err(Error::bad_request("a snapshot's name is empty or holds a NUL byte")
                 .hint("name it, or leave the name out")
-                .option("name")
-                .effect(Effect::None));
+                .option("name"));
         }
         if request.kind == SnapshotKind::Memory {
             self.scope

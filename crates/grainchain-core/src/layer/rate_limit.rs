@@ -14,7 +14,8 @@ use crate::operation::OperationClass;
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 86_400);
 
 /// Spaces a client's operations so that at most so many begin in a time, with bursts up to that many; the others wait in order.
-/// One that is given up while it waits leaves its place to the next. What ends something is never held up.
+/// One that is given up while it waits leaves its place to the next. What ends something is never held up. Waiting counts towards
+/// an operation's deadline, of commands towards their timeout.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     interval: Duration,

@@ -176,6 +176,10 @@ impl Sandbox {
     /// # Errors
     ///
     /// `NotFound` or `Denied` when it could not start, `Unsupported` where commands only run to their end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the command running; [`list_processes`](Self::list_processes) shows it.
     pub fn spawn(&self, command: impl Into<Command>) -> Spawn {
         Spawn { sandbox: self.clone(), command: command.into() }
     }

@@ -40,7 +40,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// `BadRequest` when the path leaves the workspace, `Exhausted` when the disk is full. After an error the old file is there.
+    /// `BadRequest` when the path leaves the workspace or the content is larger than
+    /// [`Details::max_upload`](crate::Details::max_upload), `Exhausted` when the disk is full. After an error the old file is there.
     ///
     /// # Cancel safety
     ///
@@ -52,7 +53,15 @@ impl Sandbox {
     ) -> Result<FileInfo> {
         let operation = Operation::WriteFile;
         let files = self.need(operation, Capability::Files, |parts| parts.files.as_ref())?;
-        let (content, progress) = progress::observe(content.into());
+        let content = content.into();
+        if let (Some(length), Some(limit)) = (content.len(), self.parts().details.max_upload)
+            && length > limit.as_u64()
+        {
+            let message = format!("{length} bytes are more than the {limit} that a file may have here");
+            let error = Error::bad_request(message).hint("write it in parts");
+            return Err(self.complete(error, operation));
+        }
+        let (content, progress) = progress::observe(content);
         let idle = self.client().current_deadlines().idle;
         let work = progress.enforce(idle, files.write(request.into(), content));
         self.run_within(operation, None, work).await

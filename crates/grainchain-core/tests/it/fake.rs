@@ -10,10 +10,10 @@ use futures_util::{StreamExt, stream};
 use grainchain_core::facet::{Exec, Files, Lifecycle, Processes, SnapshotCatalog, Templates, Volumes, Watch};
 use grainchain_core::types::process::ProcessControl;
 use grainchain_core::{
-    BuildTemplate, Capabilities, Capability, Capture, Command, Content, CreateRequest, Details, DryRun,
-    Error, ExitStatus, FileInfo, Health, ListFiles, ListFilter, MakeDir, Output, Parts, Process, ProcessId,
-    ProcessInfo, Provider, ProviderInfo, PtySize, ReadFile, Removal, Remove, RemoveIf, Rename, Result,
-    SandboxId, SandboxInfo, Signal, Stat, TemplateId, TemplateInfo, WatchEvent, WatchKind, WatchPath,
+    BuildTemplate, ByteSize, Capabilities, Capability, Capture, Command, Content, CreateRequest, Details,
+    DryRun, Error, ExitStatus, FileInfo, Health, ListFiles, ListFilter, MakeDir, Output, Parts, Process,
+    ProcessId, ProcessInfo, Provider, ProviderInfo, PtySize, ReadFile, Removal, Remove, RemoveIf, Rename,
+    Result, SandboxId, SandboxInfo, Signal, Stat, TemplateId, TemplateInfo, WatchEvent, WatchKind, WatchPath,
     WatchStream, WriteFile,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Fake {
     pub(crate) create: Create,
     pub(crate) executed: Arc<AtomicUsize>,
     pub(crate) closed: Arc<AtomicUsize>,
+    pub(crate) max_upload: Option<ByteSize>,
 }
 
 async fn never<T>() -> T {
@@ -53,6 +54,10 @@ impl Provider for Fake {
             Create::Answers => {
                 let all = Arc::new(self.clone());
                 let parts = Parts::new("sb".into(), Arc::clone(&all) as _, Arc::clone(&all) as _);
+                let parts = match self.max_upload {
+                    Some(limit) => parts.details(Details::default().max_upload(limit)),
+                    None => parts,
+                };
                 Ok(parts.processes(Arc::clone(&all) as _).watch(Arc::clone(&all) as _).files(all))
             }
             Create::Panics => panic!("the provider has a fault"),

@@ -4,3 +4,4 @@ mod deadlines;
 mod fake;
 mod limits;
 mod scope;
+mod transfer;
