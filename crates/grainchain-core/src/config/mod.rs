@@ -4,12 +4,14 @@ mod defaults;
 mod duration;
 mod expand;
 mod file;
+mod provider_settings;
 mod settings;
 mod uri;
 
 pub use defaults::apply_uri_option;
 pub use duration::{format_duration, parse_duration};
-pub use settings::{ProviderSettings, Settings};
+pub use provider_settings::ProviderSettings;
+pub use settings::Settings;
 pub use uri::ProviderUri;
 
 /// Looks a variable up: the process's environment, or a test's.
