@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::Client;
-use crate::config::{ProviderSettings, ProviderUri, Settings};
+use crate::config::{ProviderSettings, ProviderUri, Settings, goes_first};
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::types::sandbox_config::SandboxConfig;
@@ -138,7 +138,9 @@ fn apply(
         UriTarget::Template => "template",
         UriTarget::Setting(key) => key,
     };
-    for (key, value) in &uri.query {
+    let mut query = uri.query;
+    query.sort_by_key(|(key, _)| !goes_first(key));
+    for (key, value) in &query {
         if key == place && uri.target.is_some() {
             return Err(Error::config(format!("the {key} is given twice: before the `?` and behind it"))
                 .hint("write it once")
@@ -202,6 +204,20 @@ mod tests {
         for uri in ["here://x?memory=lots", "here://x?memory", "here://x?image=y"] {
             let error = refusal(&format!("\ndefault_provider = \"{uri}\""));
             assert!(error.starts_with("test.toml:2: default_provider: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_uri_that_keeps_nothing_alive_takes_back_all_of_a_files_keep_alive() {
+        for (uri, kept, cleaned) in [
+            ("here://?keep_alive=false", false, true),
+            ("here://?auto_cleanup=false&keep_alive=false", false, false),
+            ("here://?keep_alive=true", true, false),
+        ] {
+            let mut defaults = SandboxConfig::default().keep_alive();
+            let mut own = ProviderSettings::new("here");
+            apply(uri.parse().unwrap(), UriTarget::Image, &mut own, &mut defaults).unwrap();
+            assert_eq!((defaults.keep_alive, defaults.auto_cleanup), (kept, cleaned), "{uri}");
         }
     }
 

@@ -26,6 +26,11 @@ pub(super) const KEYS: &[&str] = &[
     "provider_config",
 ];
 
+/// Whether `key` is to be applied before the others: `keep_alive` also sets `auto_cleanup`, for those who do not.
+pub(crate) fn goes_first(key: &str) -> bool {
+    key == "keep_alive"
+}
+
 /// Sets one option from its value in a file.
 ///
 /// # Errors
@@ -44,7 +49,7 @@ pub(super) fn apply(config: &mut SandboxConfig, key: &str, value: Value) -> std:
         "auto_cleanup" => config.auto_cleanup = typed(value)?,
         "keep_alive" => {
             config.keep_alive = typed(value)?;
-            config.auto_cleanup &= !config.keep_alive;
+            config.auto_cleanup = !config.keep_alive;
         }
         "metadata" => config.metadata = typed(value)?,
         "network" => config.network = network(value)?,

@@ -9,6 +9,7 @@ mod settings;
 mod uri;
 
 pub use defaults::apply_uri_option;
+pub(crate) use defaults::goes_first;
 pub use duration::{format_duration, parse_duration};
 pub use provider_settings::ProviderSettings;
 pub use settings::Settings;

@@ -135,7 +135,8 @@ impl Settings {
                     }
                 }
                 "sandbox_defaults" => {
-                    let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                    let mut entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                    entries.sort_by_key(|(key, _)| !defaults::goes_first(key));
                     let mut lines = BTreeMap::new();
                     for (key, located) in entries {
                         let line = located.line;
@@ -309,6 +310,7 @@ mod tests {
             ("[sandbox_defaults]\n\nimages = \"x\"", "test.toml:3: sandbox_defaults.images"),
             ("[sandbox_defaults]\nmemory_limit = \"lots\"", "test.toml:2: sandbox_defaults.memory_limit"),
             ("[sandbox_defaults]\ntimeout = 0", "test.toml:2: sandbox_defaults"),
+            ("[sandbox_defaults]\nauto_cleanup = true\nkeep_alive = true", "test.toml:3: sandbox_defaults"),
             (
                 "[providers.x]\nkey = \"${MISSING}\"",
                 "test.toml:2: providers.x.key: the environment variable MISSING",
