@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{IFlags, XattrFlags, ioctl_getflags, ioctl_setflags, setxattr};
 
 use super::support::{Bench, describe, is_root, quiet, skipped};
 use crate::snapshot::{CreateOptions, Error, Problem, RestoreOptions, SnapshotId, Store};
@@ -275,6 +275,29 @@ fn directories_that_forbid_changes_are_restored_by_their_owner() {
         assert_eq!(describe(&bench.work), after);
         set("locked", 0o755);
         set("locked/more", 0o755);
+    });
+}
+
+#[test]
+fn what_was_closed_meanwhile_is_restored_by_its_owner() {
+    let bench = Bench::new();
+    let set =
+        |name: &str, mode| fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    without_privileges(&bench, || {
+        bench.write("closed", "old");
+        bench.write("labelled", "old");
+        fs::create_dir(bench.path("folder")).unwrap();
+        let before = describe(&bench.work);
+        let snapshot = bench.create();
+        for name in ["labelled", "folder"] {
+            if setxattr(bench.path(name), "user.color", b"red", XattrFlags::empty()).is_err() {
+                return skipped("this file system keeps no attributes of users");
+            }
+            set(name, 0o555);
+        }
+        set("closed", 0o000);
+        bench.restore(&snapshot.id);
+        assert_eq!(describe(&bench.work), before);
     });
 }
 
