@@ -19,7 +19,7 @@ async fn quiet(sandbox: &Sandbox, length: &str) -> Outcome {
 cases! { cancel:
     fn a_cancelled_command_is_killed_with_its_tree(cx) needs [TreeKill] {
         let sandbox = cx.sandbox().await?;
-        let line = "echo $$ >> pids; setsid sleep 300 & echo $! >> pids; sleep 300 & echo $! >> pids; wait";
+        let line = "echo $$ >> pids; setsid sh -c 'echo $$ >> pids; exec sleep 300' & sleep 300 & echo $! >> pids; wait";
         let task = tokio::spawn(sandbox.execute(line).timeout(secs(250)).into_future());
         let tree = pids(&sandbox, "pids", 3).await?;
         task.abort();
