@@ -26,6 +26,8 @@ cases! { signals:
     fn an_end_by_quit_or_a_limit_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[3, 24, 25, 26, 27]).await?; }
     fn an_end_by_a_rare_signal_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[16, 29, 30]).await?; }
 
+    fn an_end_by_a_real_time_signal_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[35, 36, 49, 63, 64]).await?; }
+
     fn a_signal_is_not_the_code_a_shell_would_show(cx) {
         let sandbox = cx.sandbox().await?;
         let code = sandbox.execute("exit 137").await?;
