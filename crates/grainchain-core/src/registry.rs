@@ -64,7 +64,7 @@ impl Registry {
             return Ok(entry);
         }
         let enabled: Vec<_> = self.enabled.iter().map(|entry| entry.name).collect();
-        let enabled = enabled.join(", ");
+        let enabled = if enabled.is_empty() { "none".to_owned() } else { enabled.join(", ") };
         if self.known.contains(&name) {
             return Err(Error::config(format!("the provider `{name}` is not part of this program"))
                 .hint(format!("build with the feature `{name}`, or use one of: {enabled}")));
@@ -117,33 +117,59 @@ impl Registry {
             let provider = (entry.build)(&settings.provider(name))?;
             return Ok(Client::from_arc(provider).defaults(settings.sandbox_defaults.clone()));
         }
-        let uri: ProviderUri = name.parse()?;
+        let uri: ProviderUri = name.parse().map_err(|error| placed(error, name, settings))?;
         let entry = self.entry(&uri.provider).map_err(|error| placed(error, name, settings))?;
         let mut own = settings.provider(&uri.provider);
         let mut defaults: SandboxConfig = settings.sandbox_defaults.clone();
-        for (key, value) in &uri.query {
-            if !crate::config::apply_uri_option(&mut defaults, key, value)? {
-                own.set(key, value);
-            }
-        }
-        if let Some(target) = uri.target {
-            match entry.target {
-                UriTarget::Image => defaults.image = Some(target),
-                UriTarget::Template => defaults.template = Some(target),
-                UriTarget::Setting(key) => own.set(key, &target),
-            }
-        }
+        apply(uri, entry.target, &mut own, &mut defaults).map_err(|error| placed(error, name, settings))?;
         Ok(Client::from_arc((entry.build)(&own)?).defaults(defaults))
     }
 }
 
-/// Says where a name that is no provider's was chosen, unless the caller did.
+/// Sets what a URI says: options of every provider's sandboxes, and settings of the one.
+fn apply(
+    uri: ProviderUri,
+    target: UriTarget,
+    own: &mut ProviderSettings,
+    defaults: &mut SandboxConfig,
+) -> Result<()> {
+    let place = match target {
+        UriTarget::Image => "image",
+        UriTarget::Template => "template",
+        UriTarget::Setting(key) => key,
+    };
+    for (key, value) in &uri.query {
+        if key == place && uri.target.is_some() {
+            return Err(Error::config(format!("the {key} is given twice: before the `?` and behind it"))
+                .hint("write it once")
+                .option(key));
+        }
+        if !crate::config::apply_uri_option(defaults, key, value)? {
+            own.set(key, value);
+        }
+    }
+    if let Some(text) = uri.target {
+        match target {
+            UriTarget::Image => defaults.image = Some(text),
+            UriTarget::Template => defaults.template = Some(text),
+            UriTarget::Setting(key) => own.set(key, &text),
+        }
+    }
+    Ok(())
+}
+
+/// Says where the default provider, which is at fault, was chosen; not when the caller has named another.
 fn placed(error: Error, name: &str, settings: &Settings) -> Error {
     if name != settings.default_provider {
         return error;
     }
-    let message = format!("{}: default_provider: {}", settings.chosen_by, error.message());
-    Error::config(message).hint(error.remedy().unwrap_or_default())
+    let option = error.failed_option().map(|option| format!("option `{option}`: ")).unwrap_or_default();
+    let message = format!("{}: default_provider: {option}{}", settings.chosen_by, error.message());
+    let placed = Error::config(message);
+    match error.remedy() {
+        Some(remedy) => placed.hint(remedy),
+        None => placed,
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +195,21 @@ mod tests {
         assert!(error.contains("`nowhere`") && error.contains("enabled here: here"), "{error}");
         assert!(error.contains("elsewhere"), "{error}");
         assert!(error.starts_with("test.toml:1: "), "{error}");
+    }
+
+    #[test]
+    fn a_fault_in_the_uri_of_the_default_provider_is_told_with_its_line() {
+        for uri in ["here://x?memory=lots", "here://x?memory", "here://x?image=y"] {
+            let error = refusal(&format!("\ndefault_provider = \"{uri}\""));
+            assert!(error.starts_with("test.toml:2: default_provider: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_without_providers_says_so() {
+        let registry = Registry::new([], ["local"]);
+        let error = registry.client(&Settings::default()).unwrap_err().to_string();
+        assert!(error.contains("use one of: none"), "{error}");
     }
 
     #[test]

@@ -75,18 +75,23 @@ fn network(value: Value) -> std::result::Result<NetworkPolicy, String> {
         .map_err(|_| "write \"default\", \"off\", \"open\" or { allow = [\"example.org\"] }".to_owned())
 }
 
+/// The name in a file of the option that a URI calls `key`.
+pub(super) fn full_name(key: &str) -> &str {
+    match key {
+        "memory" => "memory_limit",
+        "cpu" => "cpu_limit",
+        "workdir" => "working_directory",
+        other => other,
+    }
+}
+
 /// Sets the option that a URI's query names; `false` when the option is not one of every provider's.
 ///
 /// # Errors
 ///
 /// `Config` naming the option.
 pub fn apply_uri_option(config: &mut SandboxConfig, key: &str, value: &str) -> Result<bool> {
-    let key = match key {
-        "memory" => "memory_limit",
-        "cpu" => "cpu_limit",
-        "workdir" => "working_directory",
-        other => other,
-    };
+    let key = full_name(key);
     if !KEYS.contains(&key) || matches!(key, "environment_vars" | "metadata" | "provider_config") {
         return Ok(false);
     }

@@ -32,11 +32,16 @@ pub(super) fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
         if !is_name {
             return Err(format!("`{name}` is not the name of an environment variable"));
         }
+        if default.is_some_and(|default| default.contains("${")) {
+            return Err(format!(
+                "the default of `{name}` holds another variable; a default is taken as it stands"
+            ));
+        }
         match lookup(name).or_else(|| default.map(str::to_owned)) {
             Some(value) => expanded.push_str(&value),
             None => {
                 return Err(format!(
-                    "the environment variable {name} is not set; set it or write a default as in ${{{name}:-value}}"
+                    "the environment variable {name} is unset or empty; set it or write a default as in ${{{name}:-value}}"
                 ));
             }
         }
@@ -64,6 +69,13 @@ mod tests {
             ("$${KEY} $5", "${KEY} $5"),
         ] {
             assert_eq!(expand(text, &lookup).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_variable_in_a_default_is_refused_whether_the_default_is_needed_or_not() {
+        for text in ["${NONE:-${KEY}}", "${KEY:-${NONE}}"] {
+            assert!(expand(text, &lookup).unwrap_err().contains("another variable"), "{text}");
         }
     }
 

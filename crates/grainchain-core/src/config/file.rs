@@ -48,6 +48,11 @@ pub(super) fn at(origin: &Path, line: usize, key: &str, reason: impl std::fmt::D
     Error::config(format!("{}:{line}: {key}: {reason}", origin.display()))
 }
 
+/// The line, from 1, that the byte at `position` stands in.
+pub(super) fn line_at(text: &[u8], position: usize) -> usize {
+    text[..position.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
 /// Reads TOML text that came from `origin`.
 pub(super) fn parse(text: &str, origin: &Path, lookup: Lookup<'_>) -> Result<Vec<(String, Located)>> {
     let reader = Reader { text, origin, lookup };
@@ -66,8 +71,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn line(&self, span: Option<Range<usize>>) -> usize {
-        let start = span.map_or(0, |span| span.start).min(self.text.len());
-        self.text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+        line_at(self.text.as_bytes(), span.map_or(0, |span| span.start))
     }
 
     fn table(&self, table: &DeTable<'_>, path: &str) -> Result<Vec<(String, Located)>> {

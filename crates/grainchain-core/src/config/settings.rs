@@ -1,5 +1,6 @@
 //! What a program was configured with.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::file::{self, at};
+use super::file::{self, at, line_at};
+use super::uri::without_options;
 use super::{Lookup, defaults, environment};
 use crate::error::{Error, Result};
 use crate::types::sandbox_config::SandboxConfig;
@@ -18,7 +20,7 @@ const FILE_NAME: &str = "grainchain.toml";
 const LAST_RESORT: &str = "local";
 
 /// What a program was configured with: the default provider, each provider's settings, and the defaults of sandboxes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// The provider's name or URI. `local` when nothing was configured at all.
@@ -30,6 +32,18 @@ pub struct Settings {
     /// The file that was read.
     pub file: Option<PathBuf>,
     providers: BTreeMap<String, ProviderSettings>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("default_provider", &without_options(&self.default_provider))
+            .field("chosen_by", &self.chosen_by)
+            .field("sandbox_defaults", &self.sandbox_defaults)
+            .field("file", &self.file)
+            .field("providers", &self.providers)
+            .finish()
+    }
 }
 
 impl Default for Settings {
@@ -70,10 +84,17 @@ impl Settings {
     }
 
     fn read(path: &Path, lookup: Lookup<'_>) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io(format_args!("read the configuration {}", path.display()), error))
-            .map_err(|error| error.hint("name a file of UTF-8 text that you may read"))?;
-        Self::parse(&text, path, lookup)
+        let bytes = std::fs::read(path).map_err(|error| {
+            let missing = error.kind() == ErrorKind::NotFound;
+            let error = Error::io(format_args!("read the configuration {}", path.display()), error);
+            let error = if missing { error } else { Error::config(error.message()).caused_by(error) };
+            error.hint("name a file of UTF-8 text that you may read")
+        })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = line_at(&bytes, error.valid_up_to());
+            Error::config(format!("{}:{line}: this is not UTF-8 text", path.display())).caused_by(error)
+        })?;
+        Self::parse(text, path, lookup)
     }
 
     /// The settings in `text`, with errors that name `origin` and variables from `lookup`.
@@ -83,7 +104,15 @@ impl Settings {
     /// `Config` naming origin, line and key.
     pub fn parse(text: &str, origin: &Path, lookup: Lookup<'_>) -> Result<Self> {
         let mut settings = Self { file: Some(origin.to_owned()), ..Self::default() };
-        for (key, located) in file::parse(text, origin, lookup)? {
+        let used = RefCell::new(Vec::new());
+        let noting = |name: &str| {
+            let value = lookup(name);
+            used.borrow_mut().extend(value.clone());
+            value
+        };
+        let entries = file::parse(text, origin, &noting)?;
+        let used = used.into_inner();
+        for (key, located) in entries {
             let line = located.line;
             match key.as_str() {
                 "default_provider" => {
@@ -104,6 +133,7 @@ impl Settings {
                         let mut own = ProviderSettings::new(&name);
                         own.origin = Some(origin.to_owned());
                         own.line = Some(line);
+                        own.hidden.clone_from(&used);
                         for (key, located) in entries {
                             own.lines.insert(key.clone(), located.line);
                             own.values.insert(key, located.plain());
@@ -113,13 +143,22 @@ impl Settings {
                 }
                 "sandbox_defaults" => {
                     let entries = located.table().map_err(|_| at(origin, line, &key, "write a table"))?;
+                    let mut lines = BTreeMap::new();
                     for (key, located) in entries {
                         let line = located.line;
-                        defaults::apply(&mut settings.sandbox_defaults, &key, located.plain())
-                            .map_err(|reason| at(origin, line, &format!("sandbox_defaults.{key}"), reason))?;
+                        lines.insert(key.clone(), line);
+                        defaults::apply(&mut settings.sandbox_defaults, &key, located.plain()).map_err(
+                            |reason| {
+                                at(origin, line, &format!("sandbox_defaults.{key}"), hide(reason, &used))
+                            },
+                        )?;
                     }
                     let valid = settings.sandbox_defaults.validate();
-                    valid.map_err(|error| at(origin, line, "sandbox_defaults", error))?;
+                    valid.map_err(|error| {
+                        let line =
+                            error.failed_option().and_then(|option| lines.get(option)).unwrap_or(&line);
+                        at(origin, *line, "sandbox_defaults", error)
+                    })?;
                 }
                 _ => {
                     let known = "the keys are default_provider, [providers.NAME] and [sandbox_defaults]";
@@ -205,6 +244,21 @@ pub struct ProviderSettings {
     lines: BTreeMap<String, usize>,
     line: Option<usize>,
     origin: Option<PathBuf>,
+    /// Values of variables and of URIs, which no error may repeat.
+    hidden: Vec<String>,
+}
+
+/// Shorter values are no secrets, and to strike them out would garble the words around them.
+const SHORTEST_SECRET: usize = 6;
+
+/// `reason` without the values of `hidden`: whoever takes a key for a number is not told the key.
+fn hide(reason: String, hidden: &[String]) -> String {
+    let secrets = hidden.iter().filter(|value| value.len() >= SHORTEST_SECRET);
+    secrets.fold(reason, |reason, secret| {
+        reason
+            .replace(secret.as_str(), "[redacted]")
+            .replace(&secret.escape_debug().to_string(), "[redacted]")
+    })
 }
 
 impl std::fmt::Debug for ProviderSettings {
@@ -221,7 +275,14 @@ impl std::fmt::Debug for ProviderSettings {
 impl ProviderSettings {
     /// No settings of the provider `name`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), values: Map::new(), lines: BTreeMap::new(), line: None, origin: None }
+        Self {
+            name: name.into(),
+            values: Map::new(),
+            lines: BTreeMap::new(),
+            line: None,
+            origin: None,
+            hidden: Vec::new(),
+        }
     }
 
     /// The provider's name.
@@ -241,6 +302,7 @@ impl ProviderSettings {
 
     /// Sets a key from a text, as a URI or a command line gives it: numbers and truth values are taken as such.
     pub fn set(&mut self, key: &str, value: &str) {
+        self.hidden.push(value.to_owned());
         let value = match serde_json::from_str(value) {
             Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
             _ => Value::String(value.to_owned()),
@@ -262,10 +324,12 @@ impl ProviderSettings {
                 || format!("providers.{}", self.name),
                 |key| format!("providers.{}.{key}", self.name),
             );
-            match (&self.origin, key.and_then(|key| self.lines.get(key))) {
-                (Some(origin), Some(line)) => at(origin, *line, &path, reason),
-                (Some(origin), None) => Error::config(format!("{}: {path}: {reason}", origin.display())),
-                (None, _) => Error::config(format!("{path}: {reason}")),
+            // A key without a line was not in the file: a URI or a command line has set it.
+            let reason = hide(reason, &self.hidden);
+            let line = key.map_or(self.line, |key| self.lines.get(key).copied());
+            match (&self.origin, line) {
+                (Some(origin), Some(line)) => at(origin, line, &path, reason),
+                _ => Error::config(format!("{path}: {reason}")),
             }
         })
     }
@@ -352,6 +416,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_text_is_told_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        std::fs::write(&path, b"default_provider = \"x\"\n# caf\xe9\n").unwrap();
+        let error = Settings::read(&path, &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config);
+        assert_eq!(error.message(), format!("{}:2: this is not UTF-8 text", path.display()));
+        let error = Settings::read(folder.path(), &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Config, "{error}");
+        let error = Settings::read(&folder.path().join("none"), &|_| None).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound, "{error}");
+    }
+
+    #[test]
     fn every_fault_names_file_line_and_key() {
         for (text, place) in [
             ("\nnonsense = 1", "test.toml:2: nonsense"),
@@ -359,7 +437,7 @@ mod tests {
             ("[providers]\ne2b = 3", "test.toml:2: providers.e2b"),
             ("[sandbox_defaults]\n\nimages = \"x\"", "test.toml:3: sandbox_defaults.images"),
             ("[sandbox_defaults]\nmemory_limit = \"lots\"", "test.toml:2: sandbox_defaults.memory_limit"),
-            ("[sandbox_defaults]\ntimeout = 0", "test.toml:1: sandbox_defaults"),
+            ("[sandbox_defaults]\ntimeout = 0", "test.toml:2: sandbox_defaults"),
             (
                 "[providers.x]\nkey = \"${MISSING}\"",
                 "test.toml:2: providers.x.key: the environment variable MISSING",
@@ -379,6 +457,37 @@ mod tests {
         let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"many\"").unwrap();
         let error = settings.provider("x").parse::<Own>().unwrap_err();
         assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn a_fault_never_repeats_the_value_of_a_variable_or_of_a_uri() {
+        let settings = parse("[providers.x]\napi_key = \"a\"\nretries = \"${KEY}\"").unwrap();
+        let mut own = settings.provider("x");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:3: providers.x.retries: "), "{error}");
+        assert!(!format!("{error:#}").contains("sesame"), "{error:#}");
+        own.set("retries", "open \"it\"");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(!format!("{error:#}").contains("open"), "{error:#}");
+        let error = parse("[sandbox_defaults]\ntimeout = \"${KEY}\"").unwrap_err();
+        assert!(!format!("{error:#}").contains("sesame"), "{error:#}");
+    }
+
+    #[test]
+    fn a_missing_key_is_told_with_the_line_of_its_table_and_a_uris_key_without_one() {
+        let settings = parse("\n[providers.x]\nretries = 1").unwrap();
+        let error = settings.provider("x").parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("test.toml:2: providers.x: missing field"), "{error}");
+        let mut own = parse("[providers.x]\napi_key = \"a\"\nretries = 1").unwrap().provider("x");
+        own.set("retries", "many");
+        let error = own.parse::<Own>().unwrap_err();
+        assert!(error.message().starts_with("providers.x.retries: "), "{error}");
+    }
+
+    #[test]
+    fn debug_hides_the_options_of_a_provider_that_is_a_uri() {
+        let settings = parse("default_provider = \"e2b://t?api_key=sesame\"").unwrap();
+        assert!(!format!("{settings:?}").contains("sesame"), "{settings:?}");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! A provider in one line: `docker://python:3.12-slim?memory=2GiB`.
 
+use std::fmt;
 use std::str::FromStr;
 
+use super::defaults::full_name;
 use crate::error::{Error, Result};
+use crate::types::secret::Names;
 
 /// A provider, what it starts from, and options, written as `provider://target?option=value&…`.
 ///
 /// Target and values may be percent-encoded. Options that every provider knows (`memory`, `cpu`, `timeout`, `lifetime`, `workdir`,
 /// `network` …) set up its sandboxes, the others the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProviderUri {
     /// The provider's name.
@@ -19,12 +22,27 @@ pub struct ProviderUri {
     pub query: Vec<(String, String)>,
 }
 
+impl fmt::Debug for ProviderUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderUri")
+            .field("provider", &self.provider)
+            .field("target", &self.target)
+            .field("query", &Names(self.query.iter().map(|(key, _)| key)))
+            .finish()
+    }
+}
+
+/// What may be shown of a URI: the values of its options may be keys and tokens.
+pub(super) fn without_options(text: &str) -> &str {
+    text.split_once('?').map_or(text, |(before, _)| before)
+}
+
 impl FromStr for ProviderUri {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |reason: &str| {
-            Error::config(format!("`{text}` is not a provider URI: {reason}"))
+            Error::config(format!("`{}` is not a provider URI: {reason}", without_options(text)))
                 .hint("write provider://target?option=value, as in docker://python:3.12-slim?memory=2GiB")
         };
         let (provider, rest) = text.split_once("://").ok_or_else(|| wrong("`://` is missing"))?;
@@ -35,14 +53,14 @@ impl FromStr for ProviderUri {
         }
         let (target, query) = rest.split_once('?').unwrap_or((rest, ""));
         let target = decode(target).ok_or_else(|| wrong("the target's percent-encoding is broken"))?;
-        let mut options = Vec::new();
+        let mut options: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) =
                 pair.split_once('=').ok_or_else(|| wrong(&format!("the option `{pair}` has no value")))?;
-            let broken = || wrong(&format!("the percent-encoding of the option `{pair}` is broken"));
+            let broken = || wrong(&format!("the percent-encoding of the option `{key}` is broken"));
             let key = decode(key).ok_or_else(broken)?;
             let value = decode(value).ok_or_else(broken)?;
-            if options.iter().any(|(known, _)| *known == key) {
+            if options.iter().any(|(known, _)| full_name(known) == full_name(&key)) {
                 return Err(wrong(&format!("the option `{key}` is given twice")));
             }
             options.push((key, value));
@@ -98,10 +116,21 @@ mod tests {
             "docker://x?memory",
             "docker://x?a=%zz",
             "d://x?a=1&a=2",
+            "d://x?memory=1GiB&memory_limit=2GiB",
             "d://%f",
         ] {
             let error = text.parse::<ProviderUri>().unwrap_err();
-            assert!(error.to_string().contains(text), "{error}");
+            assert!(error.to_string().contains(without_options(text)), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_values_of_options_are_never_shown() {
+        let uri: ProviderUri = "e2b://t?api_key=hunter2".parse().unwrap();
+        assert!(!format!("{uri:?}").contains("hunter2"), "{uri:?}");
+        for text in ["E2b://t?api_key=hunter2", "e2b://t?api_key=hunter2%zz", "e2b://t?a=hunter2&a=hunter2"] {
+            let error = text.parse::<ProviderUri>().unwrap_err();
+            assert!(!format!("{error:#}").contains("hunter2"), "{error:#}");
         }
     }
 }

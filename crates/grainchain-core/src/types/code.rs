@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::types::id::ContextId;
 use crate::types::output::Capture;
+use crate::types::secret::Names;
 
 /// A language that code can be written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ impl FromStr for Language {
 }
 
 /// Code to run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RunCode {
     /// The source text.
@@ -75,6 +76,18 @@ pub struct RunCode {
     /// When it is interrupted, and killed with its context if it has not stopped about a second later, which nobody waits for;
     /// the sandbox's default (300 s).
     pub timeout: Option<Duration>,
+}
+
+impl fmt::Debug for RunCode {
+    // Code carries tokens and data as command lines do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunCode")
+            .field("code", &format_args!("{} bytes", self.code.len()))
+            .field("language", &self.language)
+            .field("context", &self.context)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 impl RunCode {
@@ -243,7 +256,7 @@ impl Serialize for CodeResult {
 }
 
 /// Asks for an interpreter.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct CreateContext {
     /// The language.
@@ -252,6 +265,16 @@ pub struct CreateContext {
     pub working_directory: Option<String>,
     /// Variables on top of the sandbox's own.
     pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for CreateContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateContext")
+            .field("language", &self.language)
+            .field("working_directory", &self.working_directory)
+            .field("environment", &Names(self.environment.keys()))
+            .finish()
+    }
 }
 
 impl CreateContext {
@@ -301,5 +324,18 @@ impl ContextInfo {
         created_at: SystemTime,
     ) -> Self {
         Self { id, language, working_directory: working_directory.into(), count: 0, created_at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_code_nor_the_value_of_a_variable_is_printed_by_debug() {
+        let run = RunCode::new("login('hunter2')");
+        let context = CreateContext::new(Language::Python).env("TOKEN", "hunter2");
+        let shown = format!("{run:?} {context:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("TOKEN"), "{shown}");
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::types::command::validate_environment;
+use crate::types::secret::Names;
 use crate::types::size::ByteSize;
 
 /// What the network of a sandbox may reach.
@@ -27,7 +28,7 @@ pub enum NetworkPolicy {
 }
 
 /// A sandbox to create. Everything is optional; what a provider cannot honour it refuses by name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SandboxConfig {
     /// The image to start from, where sandboxes are containers.
@@ -56,6 +57,26 @@ pub struct SandboxConfig {
     pub network: NetworkPolicy,
     /// Options of the one provider, by the names on its page; unknown ones are refused.
     pub provider_config: serde_json::Map<String, serde_json::Value>,
+}
+
+impl fmt::Debug for SandboxConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxConfig")
+            .field("image", &self.image)
+            .field("template", &self.template)
+            .field("timeout", &self.timeout)
+            .field("lifetime", &self.lifetime)
+            .field("memory_limit", &self.memory_limit)
+            .field("cpu_limit", &self.cpu_limit)
+            .field("environment_vars", &Names(self.environment_vars.keys()))
+            .field("working_directory", &self.working_directory)
+            .field("auto_cleanup", &self.auto_cleanup)
+            .field("keep_alive", &self.keep_alive)
+            .field("metadata", &self.metadata)
+            .field("network", &self.network)
+            .field("provider_config", &Names(self.provider_config.keys()))
+            .finish()
+    }
 }
 
 impl Default for SandboxConfig {
@@ -318,6 +339,14 @@ mod tests {
     fn zero_is_not_taken_for_the_default() {
         let error = SandboxConfig::default().timeout(Duration::ZERO).validate().unwrap_err();
         assert_eq!(error.failed_option(), Some("timeout"));
+    }
+
+    #[test]
+    fn debug_tells_the_names_of_variables_and_of_the_providers_options_alone() {
+        let config = SandboxConfig::default().env("TOKEN", "hunter2").provider_option("password", "hunter2");
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("TOKEN") && shown.contains("password"), "{shown}");
     }
 
     #[test]

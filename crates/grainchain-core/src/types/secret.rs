@@ -33,6 +33,15 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Shows the names of variables or options and never their values, which carry tokens.
+pub(crate) struct Names<I>(pub(crate) I);
+
+impl<I: Iterator<Item: fmt::Debug> + Clone> fmt::Debug for Names<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.clone()).finish()
+    }
+}
+
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("[redacted]")

@@ -101,7 +101,7 @@ impl FromStr for ByteSize {
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "write a number and a unit, such as 512MiB, 2GB or 4096")]
         enum Form {
             Number(u64),
             Text(String),
@@ -136,6 +136,14 @@ mod tests {
         for text in ["", "GB", "-1", "1XB", "1e400GB", "99999999999TiB", "1 2", "NaN"] {
             let error = text.parse::<ByteSize>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_at_all_is_answered_with_how_to_write_one() {
+        for value in [serde_json::json!(-1), serde_json::json!(1.5), serde_json::json!(true)] {
+            let error = serde_json::from_value::<ByteSize>(value).unwrap_err();
+            assert_eq!(error.to_string(), "write a number and a unit, such as 512MiB, 2GB or 4096");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Prepared machines that sandboxes start from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::types::id::TemplateId;
+use crate::types::secret::Names;
 
 /// Asks for a template built from a Dockerfile.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct BuildTemplate {
     /// Its name.
@@ -20,6 +22,18 @@ pub struct BuildTemplate {
     pub context: Option<PathBuf>,
     /// Values of the Dockerfile's `ARG`s.
     pub arguments: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for BuildTemplate {
+    // A Dockerfile and the values of its arguments carry tokens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildTemplate")
+            .field("name", &self.name)
+            .field("dockerfile", &format_args!("{} bytes", self.dockerfile.len()))
+            .field("context", &self.context)
+            .field("arguments", &Names(self.arguments.keys()))
+            .finish()
+    }
 }
 
 impl BuildTemplate {
