@@ -1,0 +1,4 @@
+//! x
+mod engine;
+mod error;
+mod hash;
