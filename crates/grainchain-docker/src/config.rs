@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_is_refused_by_name() {
-        let error = serde_json::from_value::<DockerConfig>(json!({ "privilegd": true })).unwrap_err().to_string();
+        let error =
+            serde_json::from_value::<DockerConfig>(json!({ "privilegd": true })).unwrap_err().to_string();
         assert!(error.contains("`privilegd`"), "{error}");
     }
 

@@ -73,8 +73,9 @@ impl Identity {
     /// From the labels of a container; none when they are not ours or not whole.
     pub(crate) fn of(labels: &HashMap<String, String>) -> Option<Self> {
         let text = |name: &str| labels.get(name).filter(|text| !text.is_empty());
-        let metadata =
-            labels.iter().filter_map(|(name, value)| Some((name.strip_prefix(METADATA)?.to_owned(), value.clone())));
+        let metadata = labels
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(METADATA)?.to_owned(), value.clone())));
         Some(Self {
             id: SandboxId::new(text(SANDBOX)?.as_str()),
             owner: text(OWNER).cloned().unwrap_or_default(),
@@ -117,7 +118,9 @@ pub(crate) fn container_name(id: &SandboxId) -> String {
 /// Whether an engine could have a container of the sandbox `id`.
 pub(crate) fn is_possible(id: &SandboxId) -> bool {
     let id = id.as_str();
-    !id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    !id.is_empty()
+        && id.len() <= 128
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// What a sandbox's container shows. None for containers that are none of ours, or that a restore is about to replace or has
@@ -178,7 +181,13 @@ mod tests {
     }
 
     fn container(name: &str, labels: BTreeMap<String, String>) -> Container {
-        Container { name: name.into(), state: ContainerState::Running, labels: labels.into_iter().collect(), reason: None, created: None }
+        Container {
+            name: name.into(),
+            state: ContainerState::Running,
+            labels: labels.into_iter().collect(),
+            reason: None,
+            created: None,
+        }
     }
 
     #[test]

@@ -1,4 +1,43 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod build;
+mod config;
+mod create;
+mod detached;
 mod engine;
 mod error;
+mod exec;
 mod hash;
+mod image;
+mod labels;
+mod lifecycle;
+mod options;
+mod power;
+mod progress;
+mod provider;
+mod refusal;
+mod replace;
+mod sandbox;
+mod snapshots;
+mod sweep;
+mod templates;
+
+use std::sync::Arc;
+
+use grainchain_core::registry::{Entry, UriTarget};
+
+pub use config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
+pub use options::{ContainerOptions, Pull, Ulimit};
+pub use progress::Progress;
+pub use provider::Docker;
+
+/// The provider's name.
+pub const NAME: &str = "docker";
+
+/// The provider in the table of a program.
+pub const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "containers of any image, walled in, at a Docker engine",
+    target: UriTarget::Image,
+    build: |settings| Ok(Arc::new(Docker::new(settings.parse::<DockerConfig>()?)?)),
+};

@@ -49,7 +49,7 @@ pub(crate) enum Source {
     /// A template of ours, by id or name.
     Template(String),
     /// An image that is built when it is missing.
-    Build(Box<crate::templates::Recipe>),
+    Build(Box<crate::build::Recipe>),
 }
 
 /// A sandbox worked out: everything decided, nothing sent.
@@ -75,12 +75,12 @@ impl Plan {
     ///
     /// `BadRequest` naming the option.
     pub(crate) fn new(config: &DockerConfig, wanted: &SandboxConfig) -> Result<Self> {
-        let given: ContainerOptions =
-            serde_json::from_value(Value::Object(wanted.provider_config.clone())).map_err(|cause| {
-                Error::bad_request(format!("provider_config: {cause}"))
-                    .hint("docs/providers/docker.md lists the options")
-                    .option("provider_config")
-            })?;
+        let given: ContainerOptions = serde_json::from_value(Value::Object(wanted.provider_config.clone()))
+            .map_err(|cause| {
+            Error::bad_request(format!("provider_config: {cause}"))
+                .hint("docs/providers/docker.md lists the options")
+                .option("provider_config")
+        })?;
         given.validate()?;
         let asked_network = given.network.clone();
         let options = given.over(&config.container);
@@ -102,9 +102,11 @@ impl Plan {
         let memory = match wanted.memory_limit.or(config.memory).unwrap_or(DEFAULT_MEMORY) {
             limit if limit.as_u64() == 0 => None,
             limit if limit < ByteSize::mib(6) => {
-                return Err(Error::bad_request(format!("a memory of {limit} is below the engine's minimum of 6MiB"))
-                    .hint("ask for 6MiB or more")
-                    .option("memory_limit"));
+                return Err(Error::bad_request(format!(
+                    "a memory of {limit} is below the engine's minimum of 6MiB"
+                ))
+                .hint("ask for 6MiB or more")
+                .option("memory_limit"));
             }
             limit => Some(limit),
         };
@@ -119,12 +121,27 @@ impl Plan {
             pids => Some(pids),
         };
         let environment = wanted.environment_vars.clone();
-        Ok(Self { source, memory, cpus, pids, network, working_directory, environment, mounts, ports, options })
+        Ok(Self {
+            source,
+            memory,
+            cpus,
+            pids,
+            network,
+            working_directory,
+            environment,
+            mounts,
+            ports,
+            options,
+        })
     }
 }
 
 fn source(config: &DockerConfig, wanted: &SandboxConfig, options: &ContainerOptions) -> Result<Source> {
-    let named = [wanted.image.is_some(), wanted.template.is_some(), wanted.provider_config.contains_key("dockerfile")];
+    let named = [
+        wanted.image.is_some(),
+        wanted.template.is_some(),
+        wanted.provider_config.contains_key("dockerfile"),
+    ];
     if named.iter().filter(|named| **named).count() > 1 {
         return Err(Error::bad_request("a sandbox starts from one thing alone")
             .hint("give either image, template or dockerfile")
@@ -136,7 +153,7 @@ fn source(config: &DockerConfig, wanted: &SandboxConfig, options: &ContainerOpti
     if let Some(template) = &wanted.template {
         return Ok(Source::Template(template.clone()));
     }
-    if let Some(recipe) = crate::templates::Recipe::of_options(options)? {
+    if let Some(recipe) = crate::build::Recipe::of_options(options)? {
         return Ok(Source::Build(Box::new(recipe)));
     }
     Ok(Source::Image(reference(config.image.as_deref().unwrap_or(DEFAULT_IMAGE))?))
@@ -229,8 +246,14 @@ mod tests {
         assert_eq!(name(SandboxConfig::default().network(NetworkPolicy::Open)).unwrap(), "bridge");
         assert_eq!(name(named("mine")).unwrap(), "mine");
         assert_eq!(name(named("mine").network(NetworkPolicy::Open)).unwrap(), "mine");
-        assert_eq!(name(named("mine").network(NetworkPolicy::Off)).unwrap_err().failed_option(), Some("network"));
-        assert_eq!(name(named("none").network(NetworkPolicy::Open)).unwrap_err().failed_option(), Some("network"));
+        assert_eq!(
+            name(named("mine").network(NetworkPolicy::Off)).unwrap_err().failed_option(),
+            Some("network")
+        );
+        assert_eq!(
+            name(named("none").network(NetworkPolicy::Open)).unwrap_err().failed_option(),
+            Some("network")
+        );
         assert_eq!(name(named("host")).unwrap_err().failed_option(), Some("network"));
         assert_eq!(name(named("container:x")).unwrap_err().failed_option(), Some("network"));
     }
@@ -278,7 +301,10 @@ mod tests {
             assert_eq!(working_directory(Some(wanted)).unwrap(), place);
         }
         for wanted in ["../../..", "/..", "~root", "a\0b"] {
-            assert_eq!(working_directory(Some(wanted)).unwrap_err().failed_option(), Some("working_directory"));
+            assert_eq!(
+                working_directory(Some(wanted)).unwrap_err().failed_option(),
+                Some("working_directory")
+            );
         }
     }
 }

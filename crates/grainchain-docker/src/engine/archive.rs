@@ -5,11 +5,30 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use grainchain_core::{Error, ErrorKind, Result};
 
-use super::containers::absent;
-use super::{CONTROL, Engine, ask, within};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::containers::{absent, escape};
+use super::{CONTROL, Engine, ask, json_request, within};
 use crate::error;
 
 impl Engine {
+    /// `HEAD /containers/{name}/archive?path=`: whether anything is there.
+    pub(crate) async fn exists(&self, name: &str, path: &str) -> Result<bool> {
+        const WHAT: &str = "look at a place in the container";
+        let address = format!("/containers/{}/archive?path={}", escape(name), escape(path));
+        within(WHAT, CONTROL, async {
+            let response = self.wire.send(json_request(Method::HEAD, &address, None::<&Value>)?).await?;
+            match response.status() {
+                status if status.is_success() => Ok(true),
+                StatusCode::NOT_FOUND => Ok(false),
+                // The answer to this has no body that could say more.
+                status => Err(error::answer(WHAT, status.as_u16(), "")),
+            }
+        })
+        .await
+    }
+
     /// `PUT /containers/{name}/archive?path=`: unfolds `tar` there. Not below a tmpfs, where nobody would ever see it, and not in a
     /// container whose root is read-only.
     pub(crate) async fn put_archive(&self, name: &str, path: &str, tar: Bytes) -> Result<()> {

@@ -30,14 +30,6 @@ pub(crate) struct ExecStart {
     pub(crate) attach_stdout: bool,
     /// Whether its errors are taken.
     pub(crate) attach_stderr: bool,
-    /// Whether it has a terminal.
-    pub(crate) tty: bool,
-    /// The keys that end an attachment; improbable ones, because the engine takes the usual ones for an empty text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detach_keys: Option<&'static str>,
-    /// Rows and columns of the terminal; engines before 23.0 take it from a later resize.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) console_size: Option<[u16; 2]>,
 }
 
 /// How an exec is.
@@ -68,9 +60,6 @@ impl ExecStart {
             attach_stdin: false,
             attach_stdout: true,
             attach_stderr: true,
-            tty: false,
-            detach_keys: None,
-            console_size: None,
         }
     }
 }
@@ -85,8 +74,8 @@ impl Engine {
     }
 
     /// `POST /exec/{id}/start` with an upgrade: starts it and takes its streams. That it could not be started is told within them.
-    pub(crate) async fn exec_start(&self, id: &str, tty: bool) -> Result<Hijacked> {
-        let body = serde_json::json!({ "Detach": false, "Tty": tty });
+    pub(crate) async fn exec_start(&self, id: &str) -> Result<Hijacked> {
+        let body = serde_json::json!({ "Detach": false, "Tty": false });
         let path = format!("/exec/{}/start", escape(id));
         within("start the command", CONTROL, async {
             self.wire.hijack("start the command", json_request(Method::POST, &path, Some(&body))?).await
@@ -98,24 +87,6 @@ impl Engine {
     pub(crate) async fn exec_inspect(&self, id: &str) -> Result<ExecState> {
         let path = format!("/exec/{}/json", escape(id));
         self.call("look at the command", Method::GET, &path, None::<&Value>).await
-    }
-
-    /// `POST /exec/{id}/resize?h=&w=`: the size of its terminal.
-    pub(crate) async fn exec_resize(&self, id: &str, columns: u16, rows: u16) -> Result<()> {
-        let path = format!("/exec/{}/resize?h={rows}&w={columns}", escape(id));
-        within("resize the terminal", CONTROL, async {
-            let response = self.wire.send(json_request(Method::POST, &path, None::<&Value>)?).await?;
-            let status = response.status();
-            if status.is_success() {
-                return Ok(());
-            }
-            Err(crate::error::answer(
-                "resize the terminal",
-                status.as_u16(),
-                &super::wire::text(response).await?,
-            ))
-        })
-        .await
     }
 
     /// `POST /containers/{name}/attach?stream=1&…` with an upgrade: the streams of the container's first process. Before the start,

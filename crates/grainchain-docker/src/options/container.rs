@@ -89,7 +89,9 @@ pub struct ContainerOptions {
     pub target: Option<String>,
 }
 
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<String>, D::Error> {
+fn text_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Form {
@@ -143,46 +145,84 @@ impl ContainerOptions {
     ///
     /// `BadRequest` naming the option.
     pub(crate) fn validate(&self) -> Result<()> {
-        let wrong = |option: &str, reason: String, remedy: &str| Err(Error::bad_request(reason).hint(remedy).option(option));
+        let wrong = |option: &str, reason: String, remedy: &str| {
+            Err(Error::bad_request(reason).hint(remedy).option(option))
+        };
         if let Some(name) = self.network.as_deref() {
             if name == "host" || name.starts_with("container:") {
-                return wrong("network", format!("the network `{name}` is not the sandbox's own"), "use none, bridge, or a network made for sandboxes");
+                return wrong(
+                    "network",
+                    format!("the network `{name}` is not the sandbox's own"),
+                    "use none, bridge, or a network made for sandboxes",
+                );
             }
             if !is_name(name) {
-                return wrong("network", format!("`{}` is no name of a network", name.escape_debug()), "use none, bridge, or the name of a network");
+                return wrong(
+                    "network",
+                    format!("`{}` is no name of a network", name.escape_debug()),
+                    "use none, bridge, or the name of a network",
+                );
             }
         }
         if self.pids.is_some_and(|pids| pids < 0) {
             return wrong("pids", "there cannot be fewer than no processes".to_owned(), "use 0 for no limit");
         }
-        for (option, text) in [("runtime", &self.runtime), ("user", &self.user), ("platform", &self.platform)] {
-            if text.as_deref().is_some_and(|text| text.is_empty() || text.contains(|letter: char| letter.is_control() || letter == ' ')) {
-                return wrong(option, "the value is empty or holds a blank".to_owned(), "name one, or leave the option out");
+        for (option, text) in [("runtime", &self.runtime), ("user", &self.user), ("platform", &self.platform)]
+        {
+            if text.as_deref().is_some_and(|text| {
+                text.is_empty() || text.contains(|letter: char| letter.is_control() || letter == ' ')
+            }) {
+                return wrong(
+                    option,
+                    "the value is empty or holds a blank".to_owned(),
+                    "name one, or leave the option out",
+                );
             }
         }
-        if let Some(gpus) = self.gpus.as_deref().filter(|gpus| *gpus != "all" && gpus.parse::<u32>().is_err()) {
+        if let Some(gpus) = self.gpus.as_deref().filter(|gpus| *gpus != "all" && gpus.parse::<u32>().is_err())
+        {
             return wrong("gpus", format!("`{gpus}` is no number of GPUs"), "write all or a number");
         }
         for name in self.cap_add.iter().flatten() {
             if !is_name(name) || name.eq_ignore_ascii_case("all") {
-                return wrong("cap_add", format!("`{}` is no single capability", name.escape_debug()), "name each one, as in NET_BIND_SERVICE");
+                return wrong(
+                    "cap_add",
+                    format!("`{}` is no single capability", name.escape_debug()),
+                    "name each one, as in NET_BIND_SERVICE",
+                );
             }
         }
         if let Some(profile) = self.seccomp.as_deref()
             && !["default", "unconfined"].contains(&profile)
             && serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(profile).is_err()
         {
-            return wrong("seccomp", "the profile is no JSON".to_owned(), "write default, unconfined, or the text of a profile: the engine cannot read your files");
+            return wrong(
+                "seccomp",
+                "the profile is no JSON".to_owned(),
+                "write default, unconfined, or the text of a profile: the engine cannot read your files",
+            );
         }
         for label in self.labels.iter().flatten().map(|(name, _)| name) {
             if label.starts_with(crate::labels::PREFIX) {
-                return wrong("labels", format!("`{label}` is a label of Grainchain's own"), "use another name");
+                return wrong(
+                    "labels",
+                    format!("`{label}` is a label of Grainchain's own"),
+                    "use another name",
+                );
             }
         }
         if self.dockerfile.is_none() {
-            let orphan = [("context", self.context.is_some()), ("build_args", self.build_args.is_some()), ("target", self.target.is_some())];
+            let orphan = [
+                ("context", self.context.is_some()),
+                ("build_args", self.build_args.is_some()),
+                ("target", self.target.is_some()),
+            ];
             if let Some((option, _)) = orphan.into_iter().find(|(_, set)| *set) {
-                return wrong(option, "it belongs to a Dockerfile, and there is none".to_owned(), "set dockerfile as well");
+                return wrong(
+                    option,
+                    "it belongs to a Dockerfile, and there is none".to_owned(),
+                    "set dockerfile as well",
+                );
             }
         }
         Ok(())
@@ -208,7 +248,10 @@ mod tests {
     fn what_is_asked_for_wins_over_what_is_configured() {
         let base = read(json!({ "pids": 10, "user": "5", "runtime": "runsc" }));
         let both = read(json!({ "pids": 20 })).over(&base);
-        assert_eq!((both.pids, both.user.as_deref(), both.runtime.as_deref()), (Some(20), Some("5"), Some("runsc")));
+        assert_eq!(
+            (both.pids, both.user.as_deref(), both.runtime.as_deref()),
+            (Some(20), Some("5"), Some("runsc"))
+        );
     }
 
     #[test]

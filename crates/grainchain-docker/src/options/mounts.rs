@@ -59,7 +59,9 @@ fn mount(text: &str) -> Result<Mount> {
         && source.starts_with(|letter: char| letter.is_ascii_alphanumeric())
         && source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if !source.starts_with('/') && !is_volume {
-        return Err(wrong("the source is neither an absolute path of the engine's machine nor a volume's name"));
+        return Err(wrong(
+            "the source is neither an absolute path of the engine's machine nor a volume's name",
+        ));
     }
     Ok(Mount { source: source.to_owned(), target, read_only })
 }
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn volumes_that_cannot_be_are_refused_by_name() {
-        for text in ["", "data", "/srv", "./here:/data", "x:relative", "a:/b:z", "a:/../..", "~/x:/y", ":/x"] {
+        for text in ["", "data", "/srv", "./here:/data", "x:relative", "a:/b:z", "a:/../..", "~/x:/y", ":/x"]
+        {
             let error = mount(text).unwrap_err();
             assert_eq!(error.failed_option(), Some("volumes"), "{text}");
         }
@@ -117,7 +120,8 @@ mod tests {
 
     #[test]
     fn ports_stay_on_this_machine_unless_an_address_is_given() {
-        let text = |text: &str| port(text).map(|port| format!("{} {} {}", port.address, port.outside, port.inside));
+        let text =
+            |text: &str| port(text).map(|port| format!("{} {} {}", port.address, port.outside, port.inside));
         assert_eq!(text("8080:80").unwrap(), "127.0.0.1 8080 80/tcp");
         assert_eq!(text("0.0.0.0:53:53/udp").unwrap(), "0.0.0.0 53 53/udp");
         assert_eq!(text("[::1]:1:2").unwrap(), "::1 1 2/tcp");

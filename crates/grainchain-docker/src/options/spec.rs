@@ -62,7 +62,9 @@ pub(crate) fn user_of(plan: &Plan, image: &Image) -> User {
         text if asked.is_some() => User::parse(text),
         "" => User::Number { uid: NOBODY_IN_PARTICULAR, gid: NOBODY_IN_PARTICULAR },
         text => match User::parse(text) {
-            User::Number { uid: 0, .. } => User::Number { uid: NOBODY_IN_PARTICULAR, gid: NOBODY_IN_PARTICULAR },
+            User::Number { uid: 0, .. } => {
+                User::Number { uid: NOBODY_IN_PARTICULAR, gid: NOBODY_IN_PARTICULAR }
+            }
             user => user,
         },
     }
@@ -156,11 +158,16 @@ impl Plan {
             set("ShmSize", json!(size.as_u64()));
         }
         if let Some(limits) = &options.ulimits {
-            let limits = limits.iter().map(|(name, limit)| json!({ "Name": name, "Soft": limit.soft, "Hard": limit.hard }));
+            let limits = limits
+                .iter()
+                .map(|(name, limit)| json!({ "Name": name, "Soft": limit.soft, "Hard": limit.hard }));
             set("Ulimits", limits.collect());
         }
         if let Some(hosts) = &options.extra_hosts {
-            set("ExtraHosts", hosts.iter().map(|(name, address)| json!(format!("{name}:{address}"))).collect());
+            set(
+                "ExtraHosts",
+                hosts.iter().map(|(name, address)| json!(format!("{name}:{address}"))).collect(),
+            );
         }
         if let Some(servers) = &options.dns {
             set("Dns", json!(servers));
@@ -189,12 +196,18 @@ impl Plan {
         let asked = self.options.tmpfs.iter().flatten();
         let sized = asked.map(|(path, size)| (path.as_str(), format!(",size={}", size.as_u64())));
         let own = ["/tmp", self.working_directory.as_str()];
-        let own = own.into_iter().filter(|_| self.options.read_only.unwrap_or(false)).map(|path| (path, String::new()));
+        let own = own
+            .into_iter()
+            .filter(|_| self.options.read_only.unwrap_or(false))
+            .map(|path| (path, String::new()));
         for (path, size) in own.chain(sized) {
             if !path.starts_with('/') || path == "/" {
-                return Err(Error::bad_request(format!("`{}` is no folder for a tmpfs", path.escape_debug()))
-                    .hint("name an absolute path below the root")
-                    .option("tmpfs"));
+                return Err(Error::bad_request(format!(
+                    "`{}` is no folder for a tmpfs",
+                    path.escape_debug()
+                ))
+                .hint("name an absolute path below the root")
+                .option("tmpfs"));
             }
             if self.mounts.iter().any(|mount| mount.target == path) {
                 continue;
@@ -219,7 +232,15 @@ mod tests {
     use crate::config::DockerConfig;
 
     fn image(user: &str) -> Image {
-        Image { id: "sha256:1".into(), tags: vec![], labels: Default::default(), created: 0, size: 0, user: user.into(), layers: 1 }
+        Image {
+            id: "sha256:1".into(),
+            tags: vec![],
+            labels: Default::default(),
+            created: 0,
+            size: 0,
+            user: user.into(),
+            layers: 1,
+        }
     }
 
     fn spec(config: SandboxConfig) -> Value {
@@ -261,9 +282,18 @@ mod tests {
         assert_eq!((&spec["User"], &host["NetworkMode"]), (&json!("0:0"), &json!("bridge")));
         assert_eq!((&host["Memory"], &host["NanoCpus"]), (&json!(256 << 20), &json!(500_000_000)));
         assert!(host.get("PidsLimit").is_none());
-        assert_eq!((&host["CapAdd"], &host["SecurityOpt"]), (&json!(["NET_BIND_SERVICE"]), &json!(["seccomp=unconfined"])));
-        assert_eq!(host["Mounts"][0], json!({ "Type": "bind", "Source": "/srv", "Target": "/srv", "ReadOnly": true }));
-        assert_eq!(host["PortBindings"], json!({ "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }] }));
+        assert_eq!(
+            (&host["CapAdd"], &host["SecurityOpt"]),
+            (&json!(["NET_BIND_SERVICE"]), &json!(["seccomp=unconfined"]))
+        );
+        assert_eq!(
+            host["Mounts"][0],
+            json!({ "Type": "bind", "Source": "/srv", "Target": "/srv", "ReadOnly": true })
+        );
+        assert_eq!(
+            host["PortBindings"],
+            json!({ "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }] })
+        );
     }
 
     #[test]
@@ -271,7 +301,10 @@ mod tests {
         let spec = spec(SandboxConfig::default().provider_option("read_only", true));
         let tmpfs = &spec["HostConfig"]["Tmpfs"];
         assert_eq!(tmpfs["/workspace"], "rw,exec,nosuid,nodev,uid=1000,gid=1000");
-        assert_eq!((spec["HostConfig"]["ReadonlyRootfs"].as_bool(), tmpfs.as_object().unwrap().len()), (Some(true), 2));
+        assert_eq!(
+            (spec["HostConfig"]["ReadonlyRootfs"].as_bool(), tmpfs.as_object().unwrap().len()),
+            (Some(true), 2)
+        );
     }
 
     #[test]
@@ -294,7 +327,8 @@ mod tests {
 
     #[test]
     fn the_first_process_sleeps_as_long_as_the_sandbox_lives() {
-        let seconds = |lifetime: Option<Duration>| spec(SandboxConfig::default().lifetime(lifetime))["Cmd"][0].clone();
+        let seconds =
+            |lifetime: Option<Duration>| spec(SandboxConfig::default().lifetime(lifetime))["Cmd"][0].clone();
         assert_eq!(seconds(Some(Duration::from_millis(2500))), "3");
         assert_eq!(seconds(None), i32::MAX.to_string());
         assert_eq!(seconds(Some(Duration::MAX)), i32::MAX.to_string());
