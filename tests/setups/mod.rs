@@ -1,5 +1,6 @@
 //! The places where the suite runs.
 
+mod docker;
 mod local;
 mod local_faults;
 
@@ -7,9 +8,19 @@ use grainchain_testkit::{Case, Setup};
 
 /// The set-ups that `GRAINCHAIN_TEST_SETUPS` names, separated by commas; all of them by default.
 pub(crate) fn chosen() -> Vec<(Setup, Vec<Case>)> {
-    let all = [(local::setup(), local_faults::cases()), (local::bare(), Vec::new())];
-    let Some(names) = std::env::var_os("GRAINCHAIN_TEST_SETUPS") else { return all.into() };
-    let names = names.to_string_lossy().into_owned();
-    let names: Vec<_> = names.split(',').map(str::trim).collect();
-    all.into_iter().filter(|(setup, _)| names.contains(&setup.name())).collect()
+    let names = std::env::var_os("GRAINCHAIN_TEST_SETUPS").map(|names| names.to_string_lossy().into_owned());
+    let names: Option<Vec<_>> = names.as_deref().map(|names| names.split(',').map(str::trim).collect());
+    let wanted = |name: &str| names.as_ref().is_none_or(|names| names.contains(&name));
+    let mut all = Vec::new();
+    if wanted("local") {
+        all.push((local::setup(), local_faults::cases()));
+    }
+    if wanted("bare") {
+        all.push((local::bare(), Vec::new()));
+    }
+    if wanted("docker-engine") {
+        // Asks the engine, which takes its time where there is none.
+        all.extend(docker::engine().map(|setup| (setup, Vec::new())));
+    }
+    all
 }

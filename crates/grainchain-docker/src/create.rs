@@ -8,7 +8,7 @@ use tar::{EntryType, Header};
 
 use crate::config::config_folder;
 use crate::engine::{ContainerState, Engine, Image};
-use crate::labels::{BORN, Identity, KEY, Shown, container_name};
+use crate::labels::{Identity, KEY, Shown, container_name};
 use crate::options::{Plan, Source, User, user_of};
 use crate::provider::Shared;
 
@@ -16,7 +16,11 @@ use crate::provider::Shared;
 const PASSWD: usize = 1 << 20;
 
 /// Makes the sandbox that `request` asks for, or finds the one that the same request made before.
-pub(crate) async fn make(shared: &Shared, request: CreateRequest) -> Result<Identity> {
+pub(crate) async fn make(
+    shared: &Shared,
+    request: CreateRequest,
+    is_unwanted: impl Fn() -> bool + Send + Sync,
+) -> Result<Identity> {
     let plan = Plan::new(&shared.config, &request.config)?;
     let engine = &shared.engine;
     let image = image(shared, &plan).await?;
@@ -58,7 +62,12 @@ pub(crate) async fn make(shared: &Shared, request: CreateRequest) -> Result<Iden
         }
     }
     let ready = async {
+        has_sleep(engine, &name).await?;
         prepare(engine, &name, &plan, &image).await?;
+        if is_unwanted() {
+            shared.note_unwanted(&id);
+            return Err(Error::new(ErrorKind::Conflict, "nobody waits for the sandbox any more"));
+        }
         engine.start(&name).await
     };
     if let Err(error) = ready.await {
@@ -139,6 +148,20 @@ async fn tidy(engine: &Engine, container: Option<&str>, volumes: &[String]) {
     }
 }
 
+/// Refuses an image without the program that keeps its sandboxes up: they would vanish at once, and the engine would not say why.
+async fn has_sleep(engine: &Engine, name: &str) -> Result<()> {
+    for place in ["/bin/sleep", "/usr/bin/sleep", "/usr/local/bin/sleep"] {
+        if engine.exists(name, place).await? {
+            return Ok(());
+        }
+    }
+    Err(Error::bad_request(
+        "the image has no `sleep`, which keeps a sandbox up that the engine's own exec serves",
+    )
+    .hint("choose another image")
+    .option("image"))
+}
+
 /// Makes the working directory, for the user that commands run as. One that the image has stays as it is.
 async fn prepare(engine: &Engine, name: &str, plan: &Plan, image: &Image) -> Result<()> {
     let place = plan.working_directory.as_str();
@@ -193,39 +216,27 @@ fn number_of(tar: &[u8], user: &str) -> Option<(u32, u32)> {
 /// Names the option where the engine's words alone do not tell.
 fn explained(error: Error, plan: &Plan) -> Error {
     let said = error.message().to_lowercase();
-    let (kind, message, option, hint) = if said.contains("\"sleep\"") {
-        (
-            ErrorKind::BadRequest,
-            "the image has no `sleep`, which keeps a sandbox up that the engine's own exec serves".to_owned(),
-            "image",
-            "choose another image",
-        )
-    } else if said.contains("network") && (said.contains("not found") || said.contains("no such network")) {
-        let message = format!("the engine has no network `{}`", plan.network);
-        (ErrorKind::NotFound, message, "network", "make it first, or use none or bridge")
-    } else if said.contains("shim") && plan.options.runtime.is_some() && said.contains("no such file") {
-        let message = format!(
-            "the engine's runtime `{}` is not installed",
-            plan.options.runtime.as_deref().unwrap_or_default()
-        );
-        (ErrorKind::BadRequest, message, "runtime", "install it on the engine's machine, or leave it out")
-    } else {
-        return error;
-    };
+    let (kind, message, option, hint) =
+        if said.contains("network") && (said.contains("not found") || said.contains("no such network")) {
+            let message = format!("the engine has no network `{}`", plan.network);
+            (ErrorKind::NotFound, message, "network", "make it first, or use none or bridge")
+        } else if said.contains("shim") && plan.options.runtime.is_some() && said.contains("no such file") {
+            let message = format!(
+                "the engine's runtime `{}` is not installed",
+                plan.options.runtime.as_deref().unwrap_or_default()
+            );
+            (ErrorKind::BadRequest, message, "runtime", "install it on the engine's machine, or leave it out")
+        } else {
+            return error;
+        };
     Error::new(kind, message).option(option).hint(hint).effect(grainchain_core::Effect::None).caused_by(error)
 }
 
-/// Ends what `identity` names, made for somebody who does not wait for it any more.
-pub(crate) async fn unmake(engine: &Engine, identity: &Identity) {
-    let born = |labels: &std::collections::HashMap<String, String>| labels.contains_key(BORN);
-    let name = container_name(&identity.id);
-    match engine.inspect(&name).await {
-        Ok(Some(found)) if born(&found.labels) => {
-            if let Err(error) = engine.remove(&name).await {
-                tracing::debug!(%error, "a sandbox that nobody waits for could not be removed");
-            }
-        }
-        _ => {}
+/// Ends the sandbox of `identity`, made for somebody who does not wait for it any more.
+pub(crate) async fn unmake(shared: &Shared, identity: &Identity) {
+    shared.note_unwanted(&identity.id);
+    if let Err(error) = shared.engine.remove(&container_name(&identity.id)).await {
+        tracing::debug!(%error, "a sandbox that nobody waits for could not be removed");
     }
 }
 

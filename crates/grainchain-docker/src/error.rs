@@ -80,7 +80,8 @@ const RULES: &[Rule] = &[
         "user",
         "name a user of the image, or a number",
     ),
-    rule(&["is paused, unpause", "is paused"], ErrorKind::Conflict, "resume it first"),
+    rule(&["is not paused"], ErrorKind::Conflict, "it runs already"),
+    rule(&["is paused, unpause", "is paused", "paused container"], ErrorKind::Conflict, "resume it first"),
     rule(&["is already in progress"], ErrorKind::Conflict, "wait for it"),
     rule(
         &["is already in use", "is using its referenced image", "is being used"],

@@ -1,6 +1,8 @@
 //! Commands by the engine's own exec: they run to their end, and what a timeout leaves is looked for by its mark.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use grainchain_core::{
     RESERVED_VARIABLE, Result, Stdin,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedRwLockReadGuard;
 use tokio::time::Instant;
 
 use crate::engine::{Engine, ExecStart, Frames, Hijacked, Stream};
@@ -21,9 +24,11 @@ use crate::sandbox::DockerSandbox;
 /// How much is read at once: one frame of the engine's.
 const CHUNK: usize = 64 * 1024;
 
-/// How often and after which pause the engine is asked for the exit code of a command whose streams have ended.
-const LOOKS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(50);
+/// How often the engine is asked for the exit code of a command whose streams have ended.
+const LOOKS: u32 = 50;
+
+/// The pause before the engine is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Kills whatever carries the mark `$1` in its environment, twice: what forks while the first look goes on is met by the second.
 const SWEEP: &str = "for i in 1 2; do for d in /proc/[0-9]*; do tr '\\0' '\\n' <$d/environ 2>/dev/null | grep -qxF \"$1\" && kill -9 ${d#/proc/} 2>/dev/null; done; done; :";
@@ -86,14 +91,14 @@ impl Exec for DockerSandbox {
         };
         let timeout = command.timeout;
         let work = async {
-            let (id, hijacked) = {
-                // A commit would freeze it between the two calls.
-                let _moving = self.still.read().await;
-                let id = self.engine.exec_create(&self.container, &start).await.map_err(ended)?;
-                reaper.armed = true;
-                (id.clone(), self.engine.exec_start(&id).await.map_err(ended)?)
-            };
-            run.follow(hijacked, content).await?;
+            let moving = Arc::clone(&self.still).read_owned().await;
+            let id = self.engine.exec_create(&self.container, &start).await.map_err(ended)?;
+            reaper.armed = true;
+            let hijacked = self.engine.exec_start(&id).await.map_err(ended)?;
+            tokio::select! {
+                followed = run.follow(hijacked, content) => followed?,
+                never = self.release(&id, moving) => match never {},
+            }
             reaper.armed = false;
             self.exit_code(&id).await
         };
@@ -121,6 +126,21 @@ impl Exec for DockerSandbox {
 }
 
 impl DockerSandbox {
+    /// Lets snapshots go on once the command has been started: a commit freezes the container, and what is to start in that moment
+    /// fails.
+    async fn release(&self, id: &str, moving: OwnedRwLockReadGuard<()>) -> Infallible {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            match self.engine.exec_inspect(id).await {
+                Ok(state) if state.pid == 0 && state.exit_code.is_none() => {}
+                // Also when nobody can tell: its own streams will.
+                _ => break,
+            }
+        }
+        drop(moving);
+        std::future::pending().await
+    }
+
     async fn exit_code(&self, id: &str) -> Result<i32> {
         for _ in 0..LOOKS {
             let state = self.engine.exec_inspect(id).await.map_err(ended)?;

@@ -1,6 +1,6 @@
 //! Makes, finds, lists and removes sandboxes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) watcher: Watcher,
     /// What keeps the handles of one sandbox from disturbing each other.
     stills: Mutex<HashMap<SandboxId, Weak<RwLock<()>>>>,
+    /// The last sandboxes that nobody waited for until they were made.
+    unwanted: Mutex<VecDeque<SandboxId>>,
 }
 
 impl Docker {
@@ -72,12 +74,33 @@ impl Docker {
             .option("guest"));
         }
         let engine = Engine::new(&config.surroundings())?;
-        let shared = Shared { config, engine, pulls: Pulls::default(), watcher, stills: Mutex::default() };
+        let shared = Shared {
+            config,
+            engine,
+            pulls: Pulls::default(),
+            watcher,
+            stills: Mutex::default(),
+            unwanted: Mutex::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Shared {
+    /// Remembers that `id` is removed because nobody waited for it.
+    pub(crate) fn note_unwanted(&self, id: &SandboxId) {
+        const MEMORY: usize = 64;
+        let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
+        unwanted.push_back(id.clone());
+        if unwanted.len() > MEMORY {
+            unwanted.pop_front();
+        }
+    }
+
+    fn was_unwanted(&self, id: &SandboxId) -> bool {
+        self.unwanted.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
     fn sandbox(&self, identity: Identity) -> Arc<DockerSandbox> {
         let still = {
             let mut stills = self.stills.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,9 +165,9 @@ impl Provider for Docker {
         let (sender, receiver) = oneshot::channel();
         // Begun, it goes on to its end, so that nothing half made is left; and what nobody waits for any more is removed again.
         tokio::spawn(async move {
-            let made = make(&shared, request).await;
+            let made = make(&shared, request, || sender.is_closed()).await;
             if let Err(Ok(unwanted)) = sender.send(made) {
-                unmake(&shared.engine, &unwanted).await;
+                unmake(&shared, &unwanted).await;
             }
         });
         let made = receiver.await.map_err(|_| Error::unexpected("the runtime is shutting down"))??;
@@ -192,7 +215,13 @@ impl Provider for Docker {
     }
 
     async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
-        end(&self.shared.engine, id, condition).await
+        match end(&self.shared.engine, id, condition).await {
+            // It was listed a moment ago, and then removed by ourselves.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.shared.was_unwanted(id) => {
+                Ok(Removal::Removed)
+            }
+            ended => ended,
+        }
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {

@@ -83,6 +83,10 @@ impl StartFailure {
                 Error::not_found(format!("there is no working directory `{shown}`"))
             };
             error.hint("make it first, or choose another one").option("working_directory")
+        } else if says(&["paused container", "is paused"]) {
+            Error::new(ErrorKind::Conflict, "the sandbox stood still while the command was to start")
+                .hint("try again")
+                .retryable(None)
         } else if says(&["argument list too long"]) {
             Error::new(ErrorKind::Exhausted, "the arguments and variables are more than the kernel takes")
                 .hint("pass them through stdin or a file")

@@ -41,6 +41,9 @@ pub(crate) struct ExecState {
     /// Its exit code, once it has ended.
     #[serde(rename = "ExitCode")]
     pub(crate) exit_code: Option<i32>,
+    /// Its number on the engine's machine, once it has been started.
+    #[serde(rename = "Pid")]
+    pub(crate) pid: i64,
 }
 
 #[derive(Deserialize)]

@@ -98,7 +98,8 @@ impl Plan {
             "Entrypoint": ["sleep"],
             "Cmd": [seconds.to_string()],
             "User": user.spelt(),
-            "WorkingDir": self.working_directory,
+            // The engine would make the working directory, as root's. Every command is told where to start.
+            "WorkingDir": "/",
             "Env": environment,
             "Labels": all_labels,
             // The image's own would run beside the sandbox's commands.
