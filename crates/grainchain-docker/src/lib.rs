@@ -21,6 +21,7 @@ mod sandbox;
 mod snapshots;
 mod sweep;
 mod templates;
+mod volumes;
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use crate::options::HONOURED;
 use crate::progress::{Progress, Watcher};
 use crate::sandbox::{DockerSandbox, details, end, missing};
 use crate::templates::DockerTemplates;
+use crate::volumes::DockerVolumes;
 
 /// The provider `docker`: sandboxes in containers of any image.
 #[derive(Clone, Debug)]
@@ -121,7 +122,8 @@ impl Shared {
 #[async_trait]
 impl Provider for Docker {
     fn info(&self) -> ProviderInfo {
-        let capabilities = [Capability::Exec, Capability::Snapshots, Capability::Templates];
+        let capabilities =
+            [Capability::Exec, Capability::Snapshots, Capability::Templates, Capability::Volumes];
         ProviderInfo::new(NAME, HONOURED.to_vec(), Capabilities::new(capabilities, details()))
     }
 
@@ -238,6 +240,6 @@ impl Provider for Docker {
     }
 
     fn volumes(&self) -> Option<Arc<dyn Volumes>> {
-        None
+        Some(Arc::new(DockerVolumes { engine: self.shared.engine.clone() }))
     }
 }

@@ -47,7 +47,9 @@ impl BuildContext {
         let mut entries = Vec::new();
         if let Some(root) = root {
             let fail = |error: io::Error| {
-                Error::io(format_args!("read the context {}", root.display()), error).option("context")
+                Error::io(format_args!("read the context {}", root.display()), error)
+                    .hint("name a folder of this machine that you may read")
+                    .option("context")
             };
             if !fs::metadata(root).map_err(fail)?.is_dir() {
                 return Err(Error::bad_request(format!("the context {} is no folder", root.display()))

@@ -165,19 +165,6 @@ impl Engine {
     }
 }
 
-impl Engine {
-    /// `GET /volumes/{name}`: whether there is such a volume.
-    pub(crate) async fn has_volume(&self, name: &str) -> Result<bool> {
-        Ok(absent(ask("look at the volume", CONTROL, self.docker.inspect_volume(name)).await)?.is_some())
-    }
-
-    /// `DELETE /volumes/{name}`: no error when there is none.
-    pub(crate) async fn remove_volume(&self, name: &str) -> Result<()> {
-        let call = self.docker.remove_volume(name, None::<bollard::query_parameters::RemoveVolumeOptions>);
-        absent(ask("remove the volume", CONTROL, call).await).map(drop)
-    }
-}
-
 /// None in place of `NotFound`.
 pub(super) fn absent<T>(result: Result<T>) -> Result<Option<T>> {
     match result {

@@ -12,6 +12,7 @@ mod frames;
 mod images;
 mod lines;
 mod version;
+mod volumes;
 mod wire;
 
 use std::future::Future;

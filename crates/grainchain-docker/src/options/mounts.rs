@@ -22,6 +22,22 @@ impl Mount {
     }
 }
 
+impl Mount {
+    /// As the engine wants to be told. A volume that is made on the way is marked as ours.
+    pub(super) fn spec(&self) -> serde_json::Value {
+        let mut spec = serde_json::json!({
+            "Type": if self.is_bind() { "bind" } else { "volume" },
+            "Source": self.source,
+            "Target": self.target,
+            "ReadOnly": self.read_only,
+        });
+        if !self.is_bind() {
+            spec["VolumeOptions"] = serde_json::json!({ "Labels": { (crate::volumes::VOLUME): "" } });
+        }
+        spec
+    }
+}
+
 /// A port of the container that is reached on the engine's machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use grainchain_core::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use super::Plan;
+use super::{Mount, Plan};
 use crate::engine::Image;
 
 /// Who commands run as where the image wants root.
@@ -85,7 +85,7 @@ impl Plan {
     ) -> Result<Value> {
         let user = user_of(self, image);
         let seconds = lifetime.map_or(FOREVER, |lifetime| {
-            (lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0)).min(FOREVER)
+            lifetime.as_secs().saturating_add(u64::from(lifetime.subsec_nanos() > 0)).min(FOREVER)
         });
         let mut environment = self.environment.clone();
         environment.entry("HOME".to_owned()).or_insert_with(|| self.working_directory.clone());
@@ -129,12 +129,7 @@ impl Plan {
             "SecurityOpt": security,
             "IpcMode": "private",
             "ReadonlyRootfs": options.read_only.unwrap_or(false),
-            "Mounts": self.mounts.iter().map(|mount| json!({
-                "Type": if mount.is_bind() { "bind" } else { "volume" },
-                "Source": mount.source,
-                "Target": mount.target,
-                "ReadOnly": mount.read_only,
-            })).collect::<Vec<_>>(),
+            "Mounts": self.mounts.iter().map(Mount::spec).collect::<Vec<_>>(),
             "Tmpfs": self.tmpfs(user)?,
         });
         let mut set = |name: &str, value: Value| host[name] = value;
