@@ -7,7 +7,7 @@ use grainchain_docker::{Docker, DockerConfig, GuestKind};
 use grainchain_testkit::Setup;
 
 /// A system of nothing but busybox, and what `cargo xtask test` calls it.
-const TINY: &str = "grainchain-test/tiny:latest";
+const TINY: &str = "grainchain-test/tiny:1";
 
 /// The provider `docker` with the engine's own exec; none, and aloud, where no engine answers.
 pub(crate) fn engine() -> Option<Setup> {

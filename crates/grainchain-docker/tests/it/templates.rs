@@ -137,6 +137,10 @@ async fn a_sandbox_is_made_from_a_dockerfile_stage_and_arguments(world: World) -
         .provider_option("target", "first");
     let sandbox = world.create(config).await?;
     assert_eq!(sh(&sandbox, "cat /word").await?, format!("{}\n", world.owner));
+    let image = sandbox.info().await?.image.unwrap_or_default();
+    sandbox.close().await?;
+    let (templates, _) = provider()?;
+    templates.delete(&image.as_str().into()).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
 /// A system of nothing but busybox, as `cargo xtask test` makes it.
-pub(crate) const TINY: &str = "grainchain-test/tiny:latest";
+pub(crate) const TINY: &str = "grainchain-test/tiny:1";
 
 /// What a test answers with: nothing, or why it fails.
 pub(crate) type Outcome = std::result::Result<(), Failed>;
