@@ -65,12 +65,12 @@ pub(crate) async fn make(
         has_sleep(engine, &name).await?;
         prepare(engine, &name, &plan, &image).await?;
         if is_unwanted() {
-            shared.note_unwanted(&id);
             return Err(Error::new(ErrorKind::Conflict, "nobody waits for the sandbox any more"));
         }
         engine.start(&name).await
     };
     if let Err(error) = ready.await {
+        shared.note_given_up(&id);
         tidy(engine, Some(&name), &new_volumes).await;
         return Err(explained(error, &plan));
     }
@@ -234,7 +234,7 @@ fn explained(error: Error, plan: &Plan) -> Error {
 
 /// Ends the sandbox of `identity`, made for somebody who does not wait for it any more.
 pub(crate) async fn unmake(shared: &Shared, identity: &Identity) {
-    shared.note_unwanted(&identity.id);
+    shared.note_given_up(&identity.id);
     if let Err(error) = shared.engine.remove(&container_name(&identity.id)).await {
         tracing::debug!(%error, "a sandbox that nobody waits for could not be removed");
     }

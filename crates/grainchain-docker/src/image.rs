@@ -127,16 +127,13 @@ async fn pull(
     };
     let mut lines = Box::pin(engine.pull(reference, platform, credentials.as_ref()).await.map_err(named)?);
     loop {
-        let line = match tokio::time::timeout(STILL, lines.next()).await {
-            Ok(line) => line,
-            Err(_) => {
-                return Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("`{reference}`: the pull stands still for {STILL:?}"),
-                )
-                .hint("check the engine's way to the registry")
-                .option("image"));
-            }
+        let Ok(line) = tokio::time::timeout(STILL, lines.next()).await else {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!("`{reference}`: the pull stands still for {STILL:?}"),
+            )
+            .hint("check the engine's way to the registry")
+            .option("image"));
         };
         let Some(line) = line else { return Ok(()) };
         let line = line.map_err(named)?;

@@ -38,8 +38,8 @@ pub(crate) struct Shared {
     pub(crate) watcher: Watcher,
     /// What keeps the handles of one sandbox from disturbing each other.
     stills: Mutex<HashMap<SandboxId, Weak<RwLock<()>>>>,
-    /// The last sandboxes that nobody waited for until they were made.
-    unwanted: Mutex<VecDeque<SandboxId>>,
+    /// The last sandboxes that were given up while they were made, or that nobody waited for.
+    given_up: Mutex<VecDeque<SandboxId>>,
 }
 
 impl Docker {
@@ -81,25 +81,25 @@ impl Docker {
             pulls: Pulls::default(),
             watcher,
             stills: Mutex::default(),
-            unwanted: Mutex::default(),
+            given_up: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Shared {
-    /// Remembers that `id` is removed because nobody waited for it.
-    pub(crate) fn note_unwanted(&self, id: &SandboxId) {
+    /// Remembers that `id` is removed because it could not be made, or nobody waited for it.
+    pub(crate) fn note_given_up(&self, id: &SandboxId) {
         const MEMORY: usize = 64;
-        let mut unwanted = self.unwanted.lock().unwrap_or_else(PoisonError::into_inner);
-        unwanted.push_back(id.clone());
-        if unwanted.len() > MEMORY {
-            unwanted.pop_front();
+        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        given_up.push_back(id.clone());
+        if given_up.len() > MEMORY {
+            given_up.pop_front();
         }
     }
 
-    fn was_unwanted(&self, id: &SandboxId) -> bool {
-        self.unwanted.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    fn was_given_up(&self, id: &SandboxId) -> bool {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     fn sandbox(&self, identity: Identity) -> Arc<DockerSandbox> {
@@ -116,6 +116,23 @@ impl Shared {
             }
         };
         DockerSandbox::new(self.engine.clone(), identity, still)
+    }
+}
+
+/// Somebody who waits for a sandbox. Who leaves between its being made and being taken leaves none behind.
+struct Waiting {
+    shared: Arc<Shared>,
+    made: oneshot::Receiver<Result<Identity>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.made.close();
+        let Ok(Ok(unwanted)) = self.made.try_recv() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let shared = Arc::clone(&self.shared);
+            runtime.spawn(async move { unmake(&shared, &unwanted).await });
+        }
     }
 }
 
@@ -165,6 +182,7 @@ impl Provider for Docker {
     async fn create(&self, request: CreateRequest) -> Result<Parts> {
         let shared = Arc::clone(&self.shared);
         let (sender, receiver) = oneshot::channel();
+        let mut waiting = Waiting { shared: Arc::clone(&self.shared), made: receiver };
         // Begun, it goes on to its end, so that nothing half made is left; and what nobody waits for any more is removed again.
         tokio::spawn(async move {
             let made = make(&shared, request, || sender.is_closed()).await;
@@ -172,7 +190,8 @@ impl Provider for Docker {
                 unmake(&shared, &unwanted).await;
             }
         });
-        let made = receiver.await.map_err(|_| Error::unexpected("the runtime is shutting down"))??;
+        let made =
+            (&mut waiting.made).await.map_err(|_| Error::unexpected("the runtime is shutting down"))??;
         Ok(self.shared.sandbox(made).parts())
     }
 
@@ -219,7 +238,7 @@ impl Provider for Docker {
     async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
         match end(&self.shared.engine, id, condition).await {
             // It was listed a moment ago, and then removed by ourselves.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.shared.was_unwanted(id) => {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.shared.was_given_up(id) => {
                 Ok(Removal::Removed)
             }
             ended => ended,

@@ -50,9 +50,10 @@ fn like(inspected: Value, image: &Image, identity: &Identity, snapshot: &Snapsho
     let Value::Object(mut inspected) = inspected else {
         return Err(Error::unexpected("the engine tells of no container"));
     };
-    let (mut spec, host) = match (inspected.remove("Config"), inspected.remove("HostConfig")) {
-        (Some(spec @ Value::Object(_)), Some(host @ Value::Object(_))) => (spec, host),
-        _ => return Err(Error::unexpected("the engine does not tell how a container was made")),
+    let (Some(mut spec @ Value::Object(_)), Some(host @ Value::Object(_))) =
+        (inspected.remove("Config"), inspected.remove("HostConfig"))
+    else {
+        return Err(Error::unexpected("the engine does not tell how a container was made"));
     };
     spec["HostConfig"] = host;
     spec["Image"] = json!(image.id);

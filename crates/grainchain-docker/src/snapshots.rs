@@ -56,11 +56,8 @@ impl Snapshots for DockerSandbox {
             let found = engine.inspect(&container).await?.ok_or_else(gone)?;
             let born = found.labels.get(BORN).and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
             let restored = found.labels.get(RESTORED).filter(|id| !id.is_empty());
-            let since = taken(&engine, &id)
-                .await?
-                .into_iter()
-                .filter(|info| nanoseconds(info.created_at) > born)
-                .last();
+            let since =
+                taken(&engine, &id).await?.into_iter().rfind(|info| nanoseconds(info.created_at) > born);
             let parent = since.map(|info| info.id.to_string()).or_else(|| restored.cloned());
             let snapshot = SnapshotId::new(random_id("snap").to_lowercase());
             let now = SystemTime::now();

@@ -98,7 +98,7 @@ fn fits_name(pattern: &[char], name: &[char]) -> bool {
         '*' => (0..=name.len()).any(|skipped| fits_name(rest, &name[skipped..])),
         '?' => !name.is_empty() && fits_name(rest, &name[1..]),
         '[' => match (class(rest), name.split_first()) {
-            (Some((ranges, negated, rest)), Some((letter, below))) => {
+            (Some(((ranges, negated), rest)), Some((letter, below))) => {
                 ranges.iter().any(|(low, high)| (low..=high).contains(&letter)) != negated
                     && fits_name(rest, below)
             }
@@ -114,8 +114,11 @@ fn fits_name(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-/// The ranges of a class, whether it means all others, and what follows it.
-fn class(pattern: &[char]) -> Option<(Vec<(char, char)>, bool, &[char])> {
+/// The ranges of a class, and whether it means all others.
+type Class = (Vec<(char, char)>, bool);
+
+/// A class, and what follows it.
+fn class(pattern: &[char]) -> Option<(Class, &[char])> {
     let (negated, mut rest) = match pattern.split_first()? {
         ('^', rest) => (true, rest),
         _ => (false, pattern),
@@ -125,7 +128,7 @@ fn class(pattern: &[char]) -> Option<(Vec<(char, char)>, bool, &[char])> {
         let (mut low, below) = rest.split_first()?;
         rest = below;
         match low {
-            ']' if !ranges.is_empty() => return Some((ranges, negated, rest)),
+            ']' if !ranges.is_empty() => return Some(((ranges, negated), rest)),
             '\\' => (low, rest) = rest.split_first()?,
             _ => {}
         }

@@ -17,10 +17,12 @@ pub(crate) const TINY: &str = "grainchain-test/tiny:1";
 /// What a test answers with: nothing, or why it fails.
 pub(crate) type Outcome = std::result::Result<(), Failed>;
 
+type Run = dyn Fn(World) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send;
+
 /// One behaviour.
 pub(crate) struct Test {
     name: String,
-    run: Box<dyn Fn(World) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send>,
+    run: Box<Run>,
 }
 
 /// The test `name`.
@@ -93,6 +95,7 @@ pub(crate) fn refused<T>(
 }
 
 /// Runs `tests` at the engine that answers.
+#[expect(clippy::print_stderr, reason = "tests that cannot run say so aloud")]
 pub(crate) fn run(tests: impl Iterator<Item = Test>) -> ExitCode {
     let runtime = Arc::new(Runtime::new().expect("the machine that runs tests can start threads"));
     let missing = runtime.block_on(missing());
