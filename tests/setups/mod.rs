@@ -18,9 +18,8 @@ pub(crate) fn chosen() -> Vec<(Setup, Vec<Case>)> {
     if wanted("bare") {
         all.push((local::bare(), Vec::new()));
     }
-    if wanted("docker-engine") {
-        // Asks the engine, which takes its time where there is none.
-        all.extend(docker::engine().map(|setup| (setup, Vec::new())));
-    }
+    // These ask the engine: only when they are wanted.
+    let at_engine = docker::NAMES.iter().filter(|name| wanted(name)).filter_map(|name| docker::setup(name));
+    all.extend(at_engine.map(|setup| (setup, Vec::new())));
     all
 }

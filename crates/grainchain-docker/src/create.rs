@@ -44,7 +44,7 @@ pub(crate) async fn make(
             memory_bytes: plan.memory.map(|memory| memory.as_u64()),
             cpus: plan.cpus,
             keep_alive: request.config.keep_alive || !request.config.auto_cleanup,
-            outside: outside(&plan),
+            outside: plan.outside(),
         },
     };
     let spec = plan.spec(&image, lifetime, &identity.labels())?;
@@ -108,18 +108,6 @@ async fn adopt(engine: &Engine, name: &str, identity: &Identity, conflict: Error
         engine.start(name).await?;
     }
     Ok(own)
-}
-
-/// Places whose content a commit does not hold.
-fn outside(plan: &Plan) -> Vec<String> {
-    let mut places: Vec<String> = plan.mounts.iter().map(|mount| mount.target.clone()).collect();
-    places.extend(plan.options.tmpfs.iter().flatten().map(|(path, _)| path.clone()));
-    if plan.options.read_only.unwrap_or(false) {
-        places.extend(["/tmp".to_owned(), plan.working_directory.clone()]);
-    }
-    places.sort();
-    places.dedup();
-    places
 }
 
 /// The volumes of `plan` that the engine would make on the way.

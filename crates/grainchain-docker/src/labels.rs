@@ -52,6 +52,16 @@ pub(crate) struct Shown {
     pub(crate) outside: Vec<String>,
 }
 
+impl Shown {
+    /// Whether an image of the container holds what lies in the working directory.
+    pub(crate) fn is_kept_by_images(&self) -> bool {
+        let place = self.working_directory.as_str();
+        !self.outside.iter().any(|outside| {
+            place.strip_prefix(outside.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+}
+
 impl Identity {
     /// As the labels of a container.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
@@ -197,6 +207,20 @@ mod tests {
         let mut endless = identity();
         endless.expires_at = None;
         assert_eq!(Identity::of(&endless.labels().into_iter().collect()), Some(endless));
+    }
+
+    #[test]
+    fn a_working_directory_below_a_volume_is_held_by_no_image() {
+        let kept = |outside: &str| {
+            Shown {
+                working_directory: "/data/work".into(),
+                outside: vec![outside.into()],
+                ..Shown::default()
+            }
+            .is_kept_by_images()
+        };
+        assert!(kept("/cache") && kept("/dat") && kept("/data/work/below"));
+        assert!(!kept("/data") && !kept("/data/work"));
     }
 
     #[test]

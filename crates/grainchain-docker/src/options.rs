@@ -136,6 +136,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Places whose content no image holds: volumes, and folders in memory.
+    pub(crate) fn outside(&self) -> Vec<String> {
+        let mut places: Vec<String> = self.mounts.iter().map(|mount| mount.target.clone()).collect();
+        places.extend(self.options.tmpfs.iter().flatten().map(|(path, _)| path.clone()));
+        if self.options.read_only.unwrap_or(false) {
+            places.extend(["/tmp".to_owned(), self.working_directory.clone()]);
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+}
+
 fn source(config: &DockerConfig, wanted: &SandboxConfig, options: &ContainerOptions) -> Result<Source> {
     let named = [
         wanted.image.is_some(),
@@ -286,6 +300,18 @@ mod tests {
         let config = SandboxConfig::default().provider_option("ports", json!(["8080:80"]));
         assert_eq!(plan(config.clone()).unwrap_err().failed_option(), Some("ports"));
         assert_eq!(plan(config.network(NetworkPolicy::Open)).unwrap().ports.len(), 1);
+    }
+
+    #[test]
+    fn what_no_image_holds_is_known() {
+        let outside = |config: SandboxConfig| plan(config).unwrap().outside();
+        assert!(outside(SandboxConfig::default()).is_empty());
+        let config = SandboxConfig::default().provider_option("read_only", true);
+        assert_eq!(outside(config), ["/tmp", "/workspace"]);
+        let config = SandboxConfig::default()
+            .provider_option("volumes", json!(["cache:/cache"]))
+            .provider_option("tmpfs", json!({ "/scratch": "1MiB" }));
+        assert_eq!(outside(config), ["/cache", "/scratch"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
     Capabilities, Capability, CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, Parts, Provider,
-    ProviderInfo, Removal, RemoveIf, Result, SandboxId, SandboxInfo,
+    ProviderInfo, Removal, RemoveIf, Result, SandboxConfig, SandboxId, SandboxInfo,
 };
 use tokio::sync::{RwLock, oneshot};
 
@@ -16,8 +16,8 @@ use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
 use crate::create::{make, unmake};
 use crate::engine::{ContainerState, Engine, reference};
 use crate::image::Pulls;
-use crate::labels::{Identity, SANDBOX, container_name, info_of, is_possible};
-use crate::options::HONOURED;
+use crate::labels::{Identity, SANDBOX, Shown, container_name, info_of, is_possible};
+use crate::options::{HONOURED, Plan};
 use crate::progress::{Progress, Watcher};
 use crate::sandbox::{DockerSandbox, details, end, missing};
 use crate::templates::DockerTemplates;
@@ -102,6 +102,18 @@ impl Shared {
         self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
+    /// Whether snapshots of sandboxes without wishes hold their files.
+    fn keeps_files(&self) -> bool {
+        Plan::new(&self.config, &SandboxConfig::default()).is_ok_and(|plan| {
+            Shown {
+                working_directory: plan.working_directory.clone(),
+                outside: plan.outside(),
+                ..Shown::default()
+            }
+            .is_kept_by_images()
+        })
+    }
+
     fn sandbox(&self, identity: Identity) -> Arc<DockerSandbox> {
         let still = {
             let mut stills = self.stills.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,8 +151,10 @@ impl Drop for Waiting {
 #[async_trait]
 impl Provider for Docker {
     fn info(&self) -> ProviderInfo {
-        let capabilities =
-            [Capability::Exec, Capability::Snapshots, Capability::Templates, Capability::Volumes];
+        let mut capabilities = vec![Capability::Exec, Capability::Templates, Capability::Volumes];
+        if self.shared.keeps_files() {
+            capabilities.push(Capability::Snapshots);
+        }
         ProviderInfo::new(NAME, HONOURED.to_vec(), Capabilities::new(capabilities, details()))
     }
 

@@ -27,10 +27,9 @@ impl DockerSandbox {
     /// Its facets.
     pub(crate) fn parts(self: &Arc<Self>) -> Parts {
         let this = || Arc::clone(self);
-        Parts::new(self.identity.id.clone(), this(), this())
-            .snapshots(this())
-            .power(this())
-            .details(details())
+        let parts = Parts::new(self.identity.id.clone(), this(), this()).power(this()).details(details());
+        // A snapshot that lacks what the commands wrote would be none.
+        if self.identity.config.is_kept_by_images() { parts.snapshots(this()) } else { parts }
     }
 
     /// Its container as it is now.
