@@ -7,11 +7,22 @@ use grainchain_core::{Client, Error, Result};
 use grainchain_local::{Local, LocalConfig};
 use grainchain_testkit::{Bare, Setup, Tool};
 
+use super::linked::Linked;
+
 /// The provider `local` in a folder of its own, with the interpreters that this machine has.
 pub(crate) fn setup() -> Setup {
     let tools = [Tool::Python, Tool::Node, Tool::Bash].into_iter().filter(|tool| installed(tool.as_str()));
     let provider = provider();
     Setup::new("local", move || ready(provider().map(Client::new)))
+        .offers(tools)
+        .probe(|mark| async move { processes(&mark) })
+}
+
+/// The same, with a link that breaks between the client and the inside of each sandbox.
+pub(crate) fn linked() -> Setup {
+    let tools = [Tool::Python, Tool::Node, Tool::Bash].into_iter().filter(|tool| installed(tool.as_str()));
+    let provider = provider();
+    Setup::new("linked", move || ready(provider().map(|local| Client::new(Linked::new(Arc::new(local))))))
         .offers(tools)
         .probe(|mark| async move { processes(&mark) })
 }

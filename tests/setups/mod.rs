@@ -1,6 +1,7 @@
 //! The places where the suite runs.
 
 mod docker;
+mod linked;
 mod local;
 mod local_faults;
 
@@ -17,6 +18,9 @@ pub(crate) fn chosen() -> Vec<(Setup, Vec<Case>)> {
     }
     if wanted("bare") {
         all.push((local::bare(), Vec::new()));
+    }
+    if wanted("linked") {
+        all.push((local::linked(), Vec::new()));
     }
     // These ask the engine: only when they are wanted.
     let at_engine = docker::NAMES.iter().filter(|name| wanted(name)).filter_map(|name| docker::setup(name));

@@ -18,7 +18,7 @@ pub(crate) fn all(may_provision: bool) -> Result {
 }
 
 fn everything() -> Result {
-    cargo::run(&["test", "--workspace", "--exclude", "grainchain-tests"])?;
+    cargo::run(&["test", "--workspace", "--all-features", "--exclude", "grainchain-tests"])?;
     for example in EXAMPLES {
         let mut command =
             cargo::cargo(&["run", "--quiet", "--package", "grainchain-examples", "--example", example]);

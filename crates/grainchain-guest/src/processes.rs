@@ -160,7 +160,8 @@ fn unknown(id: &ProcessId) -> Error {
         .hint("list the processes")
 }
 
-fn shown(program: &Program) -> String {
+/// A command line as a list shows it.
+pub(crate) fn shown(program: &Program) -> String {
     let line = match program {
         Program::Shell(line) => line.clone(),
         Program::Argv(argv) => argv.join(" "),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -59,12 +60,18 @@ impl Content {
         let path = path.as_ref().to_owned();
         blocking::run(move || {
             let shown = path.display();
-            let file = File::open(&path).map_err(|error| Error::io(format_args!("open {shown}"), error))?;
+            // To open a pipe that nobody writes to would wait for ever.
+            let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+            let file = File::options()
+                .read(true)
+                .custom_flags(flags)
+                .open(&path)
+                .map_err(|error| Error::io(format_args!("open {shown}"), error))?;
             let metadata =
                 file.metadata().map_err(|error| Error::io(format_args!("look at {shown}"), error))?;
             if !metadata.is_file() {
                 return Err(Error::bad_request(format!("{shown} is not a regular file"))
-                    .hint("use upload_dir for a directory"));
+                    .hint("use upload_dir for a directory, and a stream for a pipe"));
             }
             Ok(Self::from_file(file, metadata.len()))
         })
@@ -167,17 +174,16 @@ impl Content {
 fn file_stream(mut file: File, mut left: u64) -> impl Stream<Item = Result<Bytes>> + Send {
     let work = move |writer: &mut blocking::ChunkWriter| {
         while left > 0 {
-            let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let mut buffer = BytesMut::zeroed(want);
-            let count = match file.read(&mut buffer) {
+            // Not zeroed first: that would cost as much as reading.
+            let want = left.min(CHUNK as u64);
+            let mut buffer = Vec::with_capacity(want as usize);
+            let count = match (&mut file).take(want).read_to_end(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::io("read file", error)),
             };
-            buffer.truncate(count);
             left -= count as u64;
-            if writer.push(buffer.freeze()).is_err() {
+            if writer.push(buffer.into()).is_err() {
                 // Nobody reads any more.
                 break;
             }
@@ -262,6 +268,17 @@ mod tests {
         let whole = file_range(file, 0, None).unwrap();
         assert_eq!(whole.len(), Some(700_000));
         assert_eq!(whole.into_bytes(ByteSize::mib(1)).await.unwrap(), &data[..]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for path in [pipe.as_path(), folder.path(), Path::new("/dev/null")] {
+            let error = Content::open(path).await.unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::BadRequest, "{error}");
+        }
     }
 
     #[tokio::test]

@@ -164,14 +164,7 @@ impl Reader {
     ///
     /// Dropping the future loses nothing.
     pub(crate) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
-        let (fd, readiness) = self.watched.parts()?;
-        loop {
-            let mut ready = readiness.readable().await?;
-            match ready.try_io(|_| read_once(fd, into, READ_BYTES)) {
-                Ok(result) => return result,
-                Err(_would_block) => {}
-            }
-        }
+        std::future::poll_fn(|cx| self.poll_read(cx, into)).await
     }
 
     /// As [`Self::read`], for a task that waits for other things as well. Only the last task that asked is woken.

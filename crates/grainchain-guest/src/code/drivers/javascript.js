@@ -302,67 +302,77 @@
     return special.endsWith('n') ? BigInt(special.slice(0, -1)) : Number(special);
   }
 
-  function finish(running, parts) {
-    if (cell !== running) return; // it was interrupted before
+  // What a cell comes to is noted in one step where SIGINT may end everything, and told where it may not: otherwise it could
+  // end the telling.
+  function settle(running, parts) {
+    if (running.parts === undefined) running.parts = parts;
+  }
+
+  function tell(running) {
+    if (cell !== running || running.parts === undefined) return; // it waits, or it was interrupted before
     cell = null;
-    parts.push(frame('done', running.nonce, [['execution_count', String(count)]]));
-    writeAll(responseFd, Buffer.concat(parts));
+    const done = frame('done', running.nonce, [['execution_count', String(count)]]);
+    writeAll(responseFd, Buffer.concat([...running.parts, done]));
     next();
   }
 
-  const interrupted = (running) => {
+  function interrupted(running) {
     const message = 'the cell was interrupted';
     const fields = [['name', 'Interrupted'], ['value', message], ['traceback', `Interrupted: ${message}`]];
-    finish(running, [frame('error', running.nonce, fields)]);
-  };
+    settle(running, [frame('error', running.nonce, fields)]);
+    tell(running);
+  }
 
   function exited(running) {
     const text = String(running.exit);
     const fields = [['name', 'ProcessExit'], ['value', text], ['traceback', `ProcessExit: process.exit(${text})`]];
-    finish(running, [frame('error', running.nonce, fields)]);
+    settle(running, [frame('error', running.nonce, fields)]);
   }
 
   function answer(running, reply) {
     const { result, exceptionDetails: details } = reply;
     const value = valueOf(details && details.exception ? details.exception : result);
-    if (running.exit !== undefined) return exited(running);
-    if (details) return finish(running, [frame('error', running.nonce, explain(value, details))]);
+    if (details) return settle(running, [frame('error', running.nonce, explain(value, details))]);
     if (types.isPromise(value)) {
+      const failed = (error) => [frame('error', running.nonce, explain(error))];
       value.then(
-        (result) => late(running, () => finish(running, result === undefined ? [] : [frame('result', running.nonce, bundleOf(result))])),
-        (error) => late(running, () => finish(running, [frame('error', running.nonce, explain(error))])),
+        (result) => late(running, () => settle(running, shown(running, result))),
+        (error) => late(running, () => settle(running, failed(error))),
       );
       return;
     }
-    finish(running, value === undefined ? [] : [frame('result', running.nonce, bundleOf(value))]);
+    settle(running, shown(running, value));
+  }
+
+  function shown(running, value) {
+    return value === undefined ? [] : [frame('result', running.nonce, bundleOf(value))];
   }
 
   // What is left to do after the cell's first turn, so that SIGINT can end it as well.
   function late(running, work) {
-    if (running.exit !== undefined) exited(running);
-    else if (interruptible(work)) interrupted(running);
+    const step = () => (running.exit === undefined ? work() : exited(running));
+    if (running.within) return step();
+    if (interruptible(step)) interrupted(running);
+    tell(running);
   }
 
   function run(nonce, code) {
     count += 1;
-    const running = { nonce, exit: undefined };
+    const running = { nonce, exit: undefined, parts: undefined, within: true };
     cell = running;
-    let within = true;
     const expression = `${withImports(code)}\n//# sourceURL=<cell-${count}>`;
     const ended = interruptible(() => {
       session.post('Runtime.evaluate', { expression, replMode: true, awaitPromise: true }, (error, reply) => {
-        if (error) {
-          if (!within) interrupted(running);
-        } else if (within) {
-          answer(running, reply);
-        } else if (interruptible(() => answer(running, reply))) {
-          interrupted(running);
-        }
+        if (!error) late(running, () => answer(running, reply));
+        else if (!running.within) interrupted(running);
       });
-      if (cell === running) process._tickCallback(); // here, where SIGINT ends also what comes after an `await`
+      if (running.parts === undefined) process._tickCallback(); // here, where SIGINT ends also what comes after an `await`
     });
-    within = false;
+    running.within = false;
+    // What the cell has queued by now (the rest of it behind an `await`) would run where nothing can end it.
+    if (ended) while (interruptible(() => process._tickCallback()));
     if (ended) interrupted(running);
+    tell(running);
   }
 
   // ---- requests ---------------------------------------------------------------------------------------------------
@@ -399,7 +409,9 @@
   };
   function uncaught(error) {
     if (error !== EXIT) return complain(`Uncaught ${ownFrames(textOf(error))}`);
-    if (cell !== null && cell.exit !== undefined) exited(cell);
+    if (cell === null || cell.exit === undefined) return;
+    exited(cell);
+    if (!cell.within) tell(cell);
   }
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', uncaught);

@@ -60,7 +60,18 @@ impl Context {
 
     fn start_in(language: Language, folder: TempDir) -> Self {
         // The channel comes as stdin and stdout and is moved to where the driver looks for it.
-        let mut child = Command::new("sh")
+        let mut command = Command::new("sh");
+        // Whoever starts the tests in the background may have had SIGINT ignored, which programs inherit and shells keep.
+        // As the guest does when it starts something:
+        #[expect(unsafe_code, reason = "the child's first steps cannot be checked by the compiler")]
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
+        let mut child = command
             .args(["-c", r#"exec "$@" 3<&0 4>&1 0</dev/null 1>.out 2>.err"#, "sh", language.programs()[0]])
             .args(language.arguments(FRAME_CAP))
             .current_dir(folder.path())
@@ -161,7 +172,11 @@ impl Context {
                         "the interpreter ended; stderr: {}",
                         self.err()
                     );
-                    assert!(Instant::now() < deadline, "SIGINT has no effect; stderr: {}", self.err());
+                    assert!(
+                        Instant::now() < deadline,
+                        "SIGINT has no effect on {code:?}; stderr: {}",
+                        self.err()
+                    );
                 }
             }
         };

@@ -1,0 +1,237 @@
+//! The client's end: dials, and dials again.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use grainchain_core::{Effect, Error, ErrorKind, Result};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::channel::Channel;
+use super::drive::{Shared, Stopped, drive};
+use super::half::Over;
+use super::handshake::{self, Grant, SessionId, Token, Wish};
+use super::pipe::{Dial, Pipe};
+use super::state::{Role, State};
+
+/// How long the other side may take to greet.
+const GREETING: Duration = Duration::from_secs(10);
+/// The first pause before dialling again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a link behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LinkConfig {
+    /// What both sides know.
+    pub token: Token,
+    /// How long another pipe is sought after one was lost; 20 s by default. Longer than the other side keeps a session is of no use.
+    pub patience: Duration,
+    /// After how much silence the other side is asked whether it is there; 10 s by default. Four times as long without a word, and the
+    /// pipe counts as lost.
+    pub ping: Duration,
+}
+
+impl LinkConfig {
+    /// The defaults, with this token.
+    pub fn new(token: Token) -> Self {
+        Self { token, patience: Duration::from_secs(20), ping: Duration::from_secs(10) }
+    }
+
+    /// Sets how long another pipe is sought.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets after how much silence the other side is asked whether it is there.
+    #[must_use]
+    pub fn ping(mut self, ping: Duration) -> Self {
+        self.ping = ping;
+        self
+    }
+}
+
+/// A session with the other side, over one pipe after the other. Clones share it. When the last one is gone it is closed, and its
+/// channels break off.
+#[derive(Clone, Debug)]
+pub struct Link {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().close();
+    }
+}
+
+impl Link {
+    /// Dials and greets. Answers with the other side's words of welcome.
+    ///
+    /// From then on a task of the present runtime keeps the session: it dials again when a pipe breaks, and everything goes on where it
+    /// was, without loss or repetition.
+    ///
+    /// # Errors
+    ///
+    /// `Auth` when the other side does not know the token, `Unsupported` when it speaks another version, and what dialling fails with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn connect(dial: Arc<dyn Dial>, config: LinkConfig) -> Result<(Self, Bytes)> {
+        let wish = Wish { session: SessionId::NEW, received: 0 };
+        let (pipe, grant) = greet(&*dial, &config.token, wish).await?;
+        let shared = Shared::new(State::new(Role::Client));
+        let epoch = shared.lock().resume(grant.received).map_err(|fault| broken(&fault))?;
+        let keeper = Keeper { shared: Arc::clone(&shared), dial, config, session: grant.session };
+        tokio::spawn(keeper.keep(pipe, epoch));
+        Ok((Self { handle: Arc::new(Handle(shared)) }, grant.words))
+    }
+
+    /// Opens a channel for `header`, at most 64 KiB. Nothing is waited for: the other side answers in the channel.
+    ///
+    /// # Errors
+    ///
+    /// `BadRequest` when the header is too long, `Connection` when the session is over.
+    pub fn open(&self, header: Bytes) -> Result<Channel> {
+        let shared = &self.handle.0;
+        let channel = shared.lock().open(header).map_err(|over| over.to_error().effect(Effect::None))?;
+        Ok(Channel::new(shared, channel))
+    }
+
+    /// Ends the session: what is still open in it breaks off on both sides.
+    pub fn close(&self) {
+        self.handle.0.lock().close();
+    }
+
+    /// Ready when the session is over, with the reason.
+    pub async fn lost(&self) -> Error {
+        poll_fn(|cx| {
+            let mut state = self.handle.0.lock();
+            if let Some(over) = &state.over {
+                return Poll::Ready(over.to_error());
+            }
+            state.mourners.retain(|waker| !waker.will_wake(cx.waker()));
+            state.mourners.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether the session is over.
+    pub fn is_lost(&self) -> bool {
+        self.handle.0.lock().over.is_some()
+    }
+}
+
+fn broken(fault: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Connection,
+        format!("the other side of the link does not keep to the protocol: {fault}"),
+    )
+}
+
+async fn greet(dial: &dyn Dial, token: &Token, wish: Wish) -> Result<(Box<dyn Pipe>, Grant)> {
+    let mut pipe = dial.dial().await?;
+    let greeted = timeout(GREETING, handshake::greet(&mut *pipe, token, wish)).await;
+    let grant = greeted.map_err(|_elapsed| {
+        Error::new(
+            ErrorKind::Timeout,
+            format!("the other side of the link did not greet within {GREETING:?}"),
+        )
+        .effect(Effect::None)
+    })??;
+    Ok((pipe, grant))
+}
+
+/// The task that keeps a session.
+struct Keeper {
+    shared: Arc<Shared>,
+    dial: Arc<dyn Dial>,
+    config: LinkConfig,
+    session: SessionId,
+}
+
+impl Keeper {
+    async fn keep(self, mut pipe: Box<dyn Pipe>, mut epoch: u64) {
+        let _ended = EndWhenDropped(Arc::clone(&self.shared));
+        loop {
+            let nothing = |_, _| {};
+            let over = match drive(&self.shared, pipe, epoch, self.config.ping, nothing).await {
+                Stopped::Broken(error) => match self.redial(error).await {
+                    Ok(next) => {
+                        (pipe, epoch) = next;
+                        continue;
+                    }
+                    Err(over) => over,
+                },
+                Stopped::Fault(fault) => Over::new(
+                    ErrorKind::Connection,
+                    format!("the other side of the link does not keep to the protocol: {fault}"),
+                ),
+                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, "the link was closed"),
+            };
+            self.shared.lock().end(over);
+            return;
+        }
+    }
+
+    /// Another pipe for the same session.
+    async fn redial(&self, lost: std::io::Error) -> Result<(Box<dyn Pipe>, u64), Over> {
+        tracing::debug!(%lost, "a link has lost its pipe");
+        let deadline = Instant::now() + self.config.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let wish = {
+                let state = self.shared.lock();
+                if let Some(over) = &state.over {
+                    return Err(over.clone());
+                }
+                if state.is_closing() {
+                    return Err(Over::new(ErrorKind::Connection, "the link was closed"));
+                }
+                Wish { session: self.session, received: state.received() }
+            };
+            let error = match timeout_at(deadline, greet(&*self.dial, &self.config.token, wish)).await {
+                Ok(Ok((pipe, grant))) => {
+                    let resumed = self.shared.lock().resume(grant.received);
+                    let epoch =
+                        resumed.map_err(|fault| Over::new(ErrorKind::Connection, fault.to_string()))?;
+                    return Ok((pipe, epoch));
+                }
+                Ok(Err(error)) => Some(error),
+                Err(_elapsed) => None,
+            };
+            // Who answered and said no will say no again.
+            let last = error.as_ref().is_some_and(|error| {
+                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Auth | ErrorKind::Unsupported)
+            });
+            if last || Instant::now() + pause >= deadline {
+                let reason = error.map_or_else(|| lost.to_string(), |error| error.message().to_owned());
+                return Err(Over::new(
+                    ErrorKind::Connection,
+                    format!("the link was lost ({lost}): {reason}"),
+                ));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// A runtime that ends takes the task with it, and whoever waits elsewhere has to hear of that.
+struct EndWhenDropped(Arc<Shared>);
+
+impl Drop for EndWhenDropped {
+    fn drop(&mut self) {
+        self.0.lock().end(Over::new(ErrorKind::Connection, "the runtime that kept the link has ended"));
+    }
+}

@@ -1,0 +1,256 @@
+//! One pipe of one session: frames out, frames in, until it breaks.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep_until};
+
+use super::frame::{self, Fault, Frame};
+use super::pipe::Pipe;
+use super::state::{Arrived, State, encode};
+
+/// How much is read at once at least.
+const READ: usize = 256 * 1024;
+/// How much is gathered before it is written.
+const GATHER: usize = 256 * 1024;
+/// How many pieces one write takes.
+const PIECES: usize = 32;
+/// How many pings stay unanswered before a pipe counts as broken.
+const MISSED: u32 = 3;
+
+/// A session's state, shared by its handles and whoever drives its pipe.
+#[derive(Debug)]
+pub(crate) struct Shared(Mutex<State>);
+
+impl Shared {
+    pub(crate) fn new(state: State) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a pipe is no longer driven.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The pipe is of no use; the session may go on over another one.
+    Broken(io::Error),
+    /// Another pipe has taken over.
+    Replaced,
+    /// The other side says what no honest one says: the session is over.
+    Fault(Fault),
+    /// The session is over.
+    Over,
+}
+
+/// Drives `pipe`, which is the pipe number `epoch` of the session. `opened` hears of channels that the other side opens.
+pub(crate) async fn drive(
+    shared: &Shared,
+    pipe: Box<dyn Pipe>,
+    epoch: u64,
+    ping: Duration,
+    mut opened: impl FnMut(u32, Bytes),
+) -> Stopped {
+    let mut driver = Driver {
+        pipe,
+        incoming: BytesMut::new(),
+        small: BytesMut::new(),
+        pieces: VecDeque::new(),
+        closed: false,
+        unflushed: false,
+    };
+    let mut heard = Instant::now();
+    let mut missed = 0;
+    let mut alarm = Box::pin(sleep_until(heard + ping));
+    poll_fn(|cx| {
+        loop {
+            match driver.step(shared, epoch, cx, &mut opened) {
+                Ok(Progress { arrived: true }) => {
+                    heard = Instant::now();
+                    missed = 0;
+                }
+                Ok(Progress { arrived: false }) => {}
+                Err(stopped) => return Poll::Ready(stopped),
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let quiet_until = heard + ping * (missed + 1);
+            if Instant::now() >= quiet_until {
+                missed += 1;
+                if missed > MISSED {
+                    let silent = io::Error::new(io::ErrorKind::TimedOut, "the other side is silent");
+                    return Poll::Ready(Stopped::Broken(silent));
+                }
+                shared.lock().ping = true;
+            }
+            alarm.as_mut().reset(heard + ping * (missed + 1));
+        }
+    })
+    .await
+}
+
+struct Driver {
+    pipe: Box<dyn Pipe>,
+    incoming: BytesMut,
+    small: BytesMut,
+    pieces: VecDeque<Bytes>,
+    /// The goodbye is among the pieces.
+    closed: bool,
+    unflushed: bool,
+}
+
+struct Progress {
+    arrived: bool,
+}
+
+impl Driver {
+    /// Reads and writes until neither goes on; both will wake the task.
+    fn step(
+        &mut self,
+        shared: &Shared,
+        epoch: u64,
+        cx: &mut Context<'_>,
+        opened: &mut impl FnMut(u32, Bytes),
+    ) -> Result<Progress, Stopped> {
+        let mut arrived = false;
+        loop {
+            let read = self.read(cx)?;
+            arrived |= read;
+            let idle = !read;
+            let mut state = shared.lock();
+            if state.pipe != epoch {
+                return Err(Stopped::Replaced);
+            }
+            let mut fresh = Vec::new();
+            while read && let Some(frame) = frame::decode(&mut self.incoming).map_err(Stopped::Fault)? {
+                if let Arrived::Opened(channel, header) = state.arrive(frame).map_err(Stopped::Fault)? {
+                    fresh.push((channel, header));
+                }
+            }
+            let over = state.over.is_some() && !self.closed;
+            self.gather(&mut state, idle);
+            let quiet = self.pieces.is_empty() && self.small.is_empty();
+            if quiet && idle {
+                state.driver = Some(cx.waker().clone());
+            }
+            drop(state);
+            // Also what was asked right before a goodbye.
+            for (channel, header) in fresh {
+                opened(channel, header);
+            }
+            if over {
+                return Err(Stopped::Over);
+            }
+            let wrote = self.write(cx)?;
+            if self.closed && self.pieces.is_empty() && !self.unflushed {
+                return Err(Stopped::Over);
+            }
+            if !wrote && idle {
+                if !quiet {
+                    // The pipe is full: what happens meanwhile waits until it is not, and the pipe will say so.
+                    let mut state = shared.lock();
+                    if state.pipe != epoch {
+                        return Err(Stopped::Replaced);
+                    }
+                    state.driver = Some(cx.waker().clone());
+                }
+                return Ok(Progress { arrived });
+            }
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Stopped> {
+        if self.incoming.capacity() - self.incoming.len() < frame::MAX_PAYLOAD {
+            self.incoming.reserve(READ);
+        }
+        let poll = tokio_read(Pin::new(&mut self.pipe), cx, &mut self.incoming);
+        match poll {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) => Err(Stopped::Broken(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Err(error)) => Err(Stopped::Broken(error)),
+        }
+    }
+
+    /// Takes frames from the session, while what waits to be written is little.
+    fn gather(&mut self, state: &mut State, idle: bool) {
+        let mut waiting: usize = self.pieces.iter().map(Bytes::len).sum();
+        while waiting + self.small.len() < GATHER {
+            let Some(frame) = state.next(idle) else { break };
+            self.closed |= frame == Frame::Close;
+            let before = self.pieces.len();
+            encode(&frame, &mut self.pieces, &mut self.small);
+            waiting += self.pieces.range(before..).map(Bytes::len).sum::<usize>();
+        }
+        if !self.small.is_empty() {
+            self.pieces.push_back(self.small.split().freeze());
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Stopped> {
+        let mut wrote = false;
+        while !self.pieces.is_empty() {
+            let slices: Vec<_> = self.pieces.iter().take(PIECES).map(|piece| IoSlice::new(piece)).collect();
+            match Pin::new(&mut self.pipe).poll_write_vectored(cx, &slices) {
+                Poll::Pending => return Ok(wrote),
+                Poll::Ready(Ok(0)) => return Err(Stopped::Broken(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(mut count)) => {
+                    wrote = true;
+                    self.unflushed = true;
+                    while let Some(piece) = self.pieces.front_mut()
+                        && count > 0
+                    {
+                        let taken = count.min(piece.len());
+                        piece.advance(taken);
+                        count -= taken;
+                        if piece.is_empty() {
+                            self.pieces.pop_front();
+                        }
+                    }
+                }
+                Poll::Ready(Err(error)) => return Err(Stopped::Broken(error)),
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.pipe).poll_flush(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Err(Stopped::Broken(error)),
+            }
+        }
+        Ok(wrote)
+    }
+}
+
+/// One read into the spare room of `into`.
+fn tokio_read(
+    pipe: Pin<&mut Box<dyn Pipe>>,
+    cx: &mut Context<'_>,
+    into: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    use bytes::BufMut;
+    let room = into.chunk_mut();
+    #[expect(unsafe_code, reason = "BytesMut cannot know what a reader has filled")]
+    // SAFETY: `ReadBuf` never writes uninitialised bytes into it, and only what it says is filled is taken over.
+    unsafe {
+        let mut buffer = ReadBuf::uninit(room.as_uninit_slice_mut());
+        let poll = pipe.poll_read(cx, &mut buffer);
+        let filled = buffer.filled().len();
+        poll.map(|result| {
+            result.map(|()| {
+                into.advance_mut(filled);
+                filled
+            })
+        })
+    }
+}
