@@ -1,5 +1,7 @@
 //! Single files and directories put into a container that need not run.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -15,13 +17,24 @@ use crate::error;
 impl Engine {
     /// `HEAD /containers/{name}/archive?path=`: whether anything is there.
     pub(crate) async fn exists(&self, name: &str, path: &str) -> Result<bool> {
+        Ok(self.size_of(name, path).await?.is_some())
+    }
+
+    /// `HEAD /containers/{name}/archive?path=`: the size of what is there; none when nothing is.
+    pub(crate) async fn size_of(&self, name: &str, path: &str) -> Result<Option<u64>> {
         const WHAT: &str = "look at a place in the container";
         let address = format!("/containers/{}/archive?path={}", escape(name), escape(path));
         within(WHAT, CONTROL, async {
             let response = self.wire.send(json_request(Method::HEAD, &address, None::<&Value>)?).await?;
             match response.status() {
-                status if status.is_success() => Ok(true),
-                StatusCode::NOT_FOUND => Ok(false),
+                status if status.is_success() => {
+                    let header = response.headers().get("X-Docker-Container-Path-Stat");
+                    let stat = header.and_then(|value| STANDARD.decode(value.as_bytes()).ok());
+                    let stat: Value =
+                        stat.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+                    Ok(Some(stat["size"].as_u64().unwrap_or_default()))
+                }
+                StatusCode::NOT_FOUND => Ok(None),
                 // The answer to this has no body that could say more.
                 status => Err(error::answer(WHAT, status.as_u16(), "")),
             }

@@ -94,7 +94,6 @@ impl Engine {
 
     /// `POST /containers/{name}/attach?stream=1&…` with an upgrade: the streams of the container's first process. Before the start,
     /// so that nothing is missed.
-    #[expect(dead_code, reason = "for the pipe of a guest that is the container's first process")]
     pub(crate) async fn attach(&self, name: &str) -> Result<Hijacked> {
         let path = format!("/containers/{}/attach?stream=1&stdin=1&stdout=1&stderr=1", escape(name));
         within("attach to the container", CONTROL, async {

@@ -28,6 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use containers::{Container, ContainerState, gone};
+pub(crate) use dial::Pipe;
 pub(crate) use endpoint::{Surroundings, read_config};
 pub(crate) use exec::ExecStart;
 pub(crate) use frames::{Frames, Stream};
