@@ -84,7 +84,7 @@ const RULES: &[Rule] = &[
     rule(&["is paused, unpause", "is paused", "paused container"], ErrorKind::Conflict, "resume it first"),
     rule(&["is already in progress"], ErrorKind::Conflict, "wait for it"),
     rule(
-        &["is already in use", "is using its referenced image", "is being used"],
+        &["is already in use", "is using its referenced image", "is being used", "conflict: unable to"],
         ErrorKind::Conflict,
         "remove what uses it first",
     ),

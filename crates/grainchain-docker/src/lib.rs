@@ -7,6 +7,7 @@ mod detached;
 mod engine;
 mod error;
 mod exec;
+mod fork;
 #[expect(dead_code, unused_imports, reason = "the seam to the guest's helper, which is made elsewhere")]
 mod guest;
 mod hash;
@@ -21,6 +22,7 @@ mod refusal;
 mod replace;
 mod sandbox;
 mod snapshots;
+mod stills;
 mod sweep;
 mod templates;
 mod volumes;

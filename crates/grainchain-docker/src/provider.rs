@@ -1,7 +1,7 @@
 //! Makes, finds, lists and removes sandboxes.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
@@ -9,7 +9,7 @@ use grainchain_core::{
     Capabilities, Capability, CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, Parts, Provider,
     ProviderInfo, Removal, RemoveIf, Result, SandboxConfig, SandboxId, SandboxInfo,
 };
-use tokio::sync::{RwLock, oneshot};
+use tokio::sync::oneshot;
 
 use crate::NAME;
 use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
@@ -20,6 +20,7 @@ use crate::labels::{Identity, SANDBOX, Shown, container_name, info_of, is_possib
 use crate::options::{HONOURED, Plan};
 use crate::progress::{Progress, Watcher};
 use crate::sandbox::{DockerSandbox, details, end, missing};
+use crate::stills::Stills;
 use crate::templates::DockerTemplates;
 use crate::volumes::DockerVolumes;
 
@@ -36,8 +37,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) pulls: Pulls,
     pub(crate) watcher: Watcher,
-    /// What keeps the handles of one sandbox from disturbing each other.
-    stills: Mutex<HashMap<SandboxId, Weak<RwLock<()>>>>,
+    stills: Arc<Stills>,
     /// The last sandboxes that were given up while they were made, or that nobody waited for.
     given_up: Mutex<VecDeque<SandboxId>>,
 }
@@ -80,7 +80,7 @@ impl Docker {
             engine,
             pulls: Pulls::default(),
             watcher,
-            stills: Mutex::default(),
+            stills: Arc::default(),
             given_up: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -115,19 +115,7 @@ impl Shared {
     }
 
     fn sandbox(&self, identity: Identity) -> Arc<DockerSandbox> {
-        let still = {
-            let mut stills = self.stills.lock().unwrap_or_else(PoisonError::into_inner);
-            stills.retain(|_, still| still.strong_count() > 0);
-            match stills.get(&identity.id).and_then(Weak::upgrade) {
-                Some(still) => still,
-                None => {
-                    let still = Arc::new(RwLock::new(()));
-                    stills.insert(identity.id.clone(), Arc::downgrade(&still));
-                    still
-                }
-            }
-        };
-        DockerSandbox::new(self.engine.clone(), identity, still)
+        DockerSandbox::new(self.engine.clone(), identity, Arc::clone(&self.stills))
     }
 }
 
@@ -153,7 +141,7 @@ impl Provider for Docker {
     fn info(&self) -> ProviderInfo {
         let mut capabilities = vec![Capability::Exec, Capability::Templates, Capability::Volumes];
         if self.shared.keeps_files() {
-            capabilities.push(Capability::Snapshots);
+            capabilities.extend([Capability::Snapshots, Capability::Fork]);
         }
         ProviderInfo::new(NAME, HONOURED.to_vec(), Capabilities::new(capabilities, details()))
     }

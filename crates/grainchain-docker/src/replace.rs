@@ -1,5 +1,7 @@
 //! Puts another container in the place of a sandbox's own, from the image of a snapshot.
 
+use std::collections::BTreeMap;
+
 use grainchain_core::{Error, Result, SnapshotId};
 use serde_json::{Value, json};
 
@@ -24,7 +26,11 @@ pub(crate) async fn replace(
     let (next, last) = (format!("{name}{NEXT}"), format!("{name}{LAST}"));
     // What a restore left that was cut off.
     engine.remove(&next).await?;
-    let spec = like(engine.inspect_raw(&name).await?, image, identity, snapshot)?;
+    let labels = BTreeMap::from([
+        (BORN.to_owned(), nanoseconds(std::time::SystemTime::now()).to_string()),
+        (RESTORED.to_owned(), snapshot.to_string()),
+    ]);
+    let spec = like(engine.inspect_raw(&name).await?, image, identity, labels)?;
     engine.create(&next, None, &spec).await?;
     // The old one has its end in any event: it may go while the new one comes.
     if let Err(error) = engine.rename(&name, &last).await {
@@ -45,8 +51,13 @@ pub(crate) async fn replace(
     Ok(())
 }
 
-/// The body that makes a container like the one that `inspected` tells of.
-fn like(inspected: Value, image: &Image, identity: &Identity, snapshot: &SnapshotId) -> Result<Value> {
+/// The body that makes a container like the one that `inspected` tells of, but from `image` and with these labels on top.
+pub(crate) fn like(
+    inspected: Value,
+    image: &Image,
+    identity: &Identity,
+    labels: BTreeMap<String, String>,
+) -> Result<Value> {
     let Value::Object(mut inspected) = inspected else {
         return Err(Error::unexpected("the engine tells of no container"));
     };
@@ -59,8 +70,9 @@ fn like(inspected: Value, image: &Image, identity: &Identity, snapshot: &Snapsho
     spec["Image"] = json!(image.id);
     // It would be the old container's id.
     spec["Hostname"] = json!("");
-    spec["Labels"][BORN] = json!(nanoseconds(std::time::SystemTime::now()).to_string());
-    spec["Labels"][RESTORED] = json!(snapshot.as_str());
+    for (name, value) in labels {
+        spec["Labels"][name] = json!(value);
+    }
     // What is left of the lifetime, not all of it again.
     if let Some(expires_at) = identity.expires_at {
         let left = expires_at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
@@ -102,7 +114,8 @@ mod tests {
             "Config": { "Image": "sha256:1", "Hostname": "abc", "User": "1000:1000", "Env": ["A=b"], "Cmd": ["3600"], "Labels": { "grainchain.owner": "me" } },
             "HostConfig": { "NetworkMode": "none", "CapDrop": ["ALL"] },
         });
-        let spec = like(inspected, &image, &identity, &"snap_1".into()).unwrap();
+        let labels = BTreeMap::from([(RESTORED.to_owned(), "snap_1".to_owned())]);
+        let spec = like(inspected, &image, &identity, labels).unwrap();
         assert_eq!(
             (&spec["Image"], &spec["Hostname"], &spec["User"]),
             (&json!("sha256:2"), &json!(""), &json!("1000:1000"))

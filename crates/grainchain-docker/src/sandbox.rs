@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use grainchain_core::{Capability, Details, Error, ErrorKind, Parts, Removal, RemoveIf, Result, SandboxId};
-use tokio::sync::RwLock;
-
 use crate::engine::{Container, Engine, gone};
 use crate::labels::{Identity, container_name, info_of, is_possible};
+use crate::stills::{Still, Stills};
+use grainchain_core::{Capability, Details, Error, ErrorKind, Parts, Removal, RemoveIf, Result, SandboxId};
 
 /// One sandbox: its container, by a name that stays when a restore replaces what stands behind it.
 #[derive(Debug)]
@@ -15,21 +14,22 @@ pub(crate) struct DockerSandbox {
     pub(crate) identity: Identity,
     pub(crate) container: String,
     /// Held while commands are started, and alone while the container stands still or is replaced.
-    pub(crate) still: Arc<RwLock<()>>,
+    pub(crate) still: Still,
+    pub(crate) stills: Arc<Stills>,
 }
 
 impl DockerSandbox {
-    pub(crate) fn new(engine: Engine, identity: Identity, still: Arc<RwLock<()>>) -> Arc<Self> {
-        let container = container_name(&identity.id);
-        Arc::new(Self { engine, identity, container, still })
+    pub(crate) fn new(engine: Engine, identity: Identity, stills: Arc<Stills>) -> Arc<Self> {
+        let (container, still) = (container_name(&identity.id), stills.of(&identity.id));
+        Arc::new(Self { engine, identity, container, still, stills })
     }
 
     /// Its facets.
     pub(crate) fn parts(self: &Arc<Self>) -> Parts {
         let this = || Arc::clone(self);
         let parts = Parts::new(self.identity.id.clone(), this(), this()).power(this()).details(details());
-        // A snapshot that lacks what the commands wrote would be none.
-        if self.identity.config.is_kept_by_images() { parts.snapshots(this()) } else { parts }
+        // A snapshot or a copy that lacks what the commands wrote would be none.
+        if self.identity.config.is_kept_by_images() { parts.snapshots(this()).fork(this()) } else { parts }
     }
 
     /// Its container as it is now.
@@ -61,6 +61,9 @@ pub(crate) async fn end(engine: &Engine, id: &SandboxId, condition: RemoveIf) ->
     }
     let existed = engine.remove(&name).await?;
     crate::snapshots::remove_all(engine, id).await?;
+    if let Some(base) = container.labels.get(crate::fork::FORK).filter(|base| !base.is_empty()) {
+        crate::fork::release(engine, base).await?;
+    }
     if existed || condition == RemoveIf::Always { Ok(Removal::Removed) } else { Err(missing(id)) }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detached::detached;
 use crate::engine::{Engine, Image, gone};
+use crate::fork::FORK;
 use crate::labels::{BORN, RESTORED, SANDBOX, nanoseconds};
 use crate::replace;
 use crate::sandbox::DockerSandbox;
@@ -70,6 +71,8 @@ impl Snapshots for DockerSandbox {
             };
             let labels = HashMap::from([
                 (SNAPSHOT.to_owned(), snapshot.to_string()),
+                // The container may stand on the image of a fork.
+                (FORK.to_owned(), String::new()),
                 (RECORD.to_owned(), serde_json::to_string(&record).unwrap_or_default()),
             ]);
             engine.commit(&container, REPOSITORY, snapshot.as_str(), labels).await?;
@@ -96,12 +99,12 @@ impl Snapshots for DockerSandbox {
     async fn restore(&self, id: &SnapshotId) -> Result<Option<Parts>> {
         let image = find(&self.engine, &self.identity.id, id).await?;
         let (engine, identity, still) = (self.engine.clone(), self.identity.clone(), Arc::clone(&self.still));
-        let id = id.clone();
+        let (id, stills) = (id.clone(), Arc::clone(&self.stills));
         // Begun, it goes on to its end: half way the sandbox would have no container.
         detached(async move {
-            let _alone = Arc::clone(&still).write_owned().await;
+            let _alone = still.write_owned().await;
             replace::replace(&engine, &identity, &image, &id).await?;
-            Ok(Some(Self::new(engine, identity, still).parts()))
+            Ok(Some(Self::new(engine, identity, stills).parts()))
         })
         .await
     }
@@ -175,6 +178,8 @@ fn info_of(image: &Image) -> Option<SnapshotInfo> {
 pub(crate) async fn remove_all(engine: &Engine, sandbox: &SandboxId) -> Result<()> {
     // The newest first: what others stand on cannot go before them.
     let mut images = engine.images(&of_sandbox(sandbox)).await?;
+    // Copies still stand on the image of a fork.
+    images.retain(|image| image.labels.get(FORK).is_none_or(String::is_empty));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     for image in images {
         remove_image(engine, &image).await?;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use grainchain_core::{DryRun, Result};
 
 use crate::engine::{Container, ContainerState, Engine};
+use crate::fork::{FORK, release};
 use crate::labels::SANDBOX;
 use crate::replace::{LAST, NEXT};
 use crate::snapshots::{SNAPSHOT, remove_image};
@@ -43,12 +44,27 @@ pub(crate) async fn sweep(engine: &Engine, dry_run: DryRun) -> Result<Vec<String
     let living: HashSet<_> =
         containers.iter().filter_map(|container| container.labels.get(SANDBOX)).collect();
     for image in engine.images(&[SNAPSHOT.to_owned()]).await? {
+        if image.labels.get(FORK).is_some_and(|base| !base.is_empty()) {
+            continue;
+        }
         let is_orphan = image.labels.get(SANDBOX).is_none_or(|id| !living.contains(id));
         if is_orphan && !image.tags.is_empty() {
             found.push(format!("snapshot {}", image.tags.first().unwrap_or(&image.id)));
             if dry_run == DryRun::No {
                 remove_image(engine, &image).await?;
             }
+        }
+    }
+    let used: HashSet<_> = containers.iter().filter_map(|container| container.labels.get(FORK)).collect();
+    for image in engine.images(&[FORK.to_owned()]).await? {
+        let Some(base) =
+            image.labels.get(FORK).filter(|base| image.tags.contains(base) && !used.contains(base))
+        else {
+            continue;
+        };
+        found.push(format!("image {base}"));
+        if dry_run == DryRun::No {
+            release(engine, base).await?;
         }
     }
     Ok(found)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
+use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptions, RemoveImageOptionsBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use grainchain_core::{ByteStream, Error, Result, Secret};
@@ -111,6 +111,12 @@ impl Engine {
     pub(crate) async fn remove_image(&self, reference: &str) -> Result<bool> {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         let call = self.docker.remove_image(reference, Some(options), None);
+        Ok(absent(ask("remove the image", SLOW, call).await)?.is_some())
+    }
+
+    /// `DELETE /images/{reference}`: only if nothing uses it; `Conflict` otherwise. Whether it was there.
+    pub(crate) async fn remove_unused_image(&self, reference: &str) -> Result<bool> {
+        let call = self.docker.remove_image(reference, None::<RemoveImageOptions>, None);
         Ok(absent(ask("remove the image", SLOW, call).await)?.is_some())
     }
 

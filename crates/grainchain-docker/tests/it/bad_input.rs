@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grainchain_core::{ByteSize, CreateVolume, ErrorKind, NetworkPolicy, SandboxConfig};
+use grainchain_core::{BuildTemplate, ByteSize, CreateVolume, ErrorKind, NetworkPolicy, SandboxConfig};
 use libtest_mimic::Failed;
 use serde_json::json;
 
@@ -134,8 +134,16 @@ async fn an_unknown_user_is_refused(world: World) -> Outcome {
 }
 
 async fn an_image_without_sleep_is_refused(world: World) -> Outcome {
-    let config = SandboxConfig::default().provider_option("dockerfile", "FROM scratch\nLABEL empty=1\n");
-    refused(world.create(config).await, ErrorKind::BadRequest, "image")?;
+    let templates = world.client.templates()?;
+    let empty = BuildTemplate::new(format!("empty-{}", world.owner), "FROM scratch\nLABEL empty=1");
+    let built = templates.build(empty).await?;
+    let refusal = refused(
+        world.create(SandboxConfig::template(built.id.as_str())).await,
+        ErrorKind::BadRequest,
+        "image",
+    );
+    templates.delete(&built.id).await?;
+    refusal?;
     nothing_left(&world).await
 }
 

@@ -29,6 +29,14 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         test("lifecycle::snapshots_go_with_their_sandbox", snapshots_go_with_their_sandbox),
         test("lifecycle::sweeping_leaves_what_lives", sweeping_leaves_what_lives),
+        test(
+            "lifecycle::the_image_of_a_fork_goes_with_its_last_copy",
+            the_image_of_a_fork_goes_with_its_last_copy,
+        ),
+        test(
+            "lifecycle::a_fork_that_cannot_be_made_leaves_nothing",
+            a_fork_that_cannot_be_made_leaves_nothing,
+        ),
     ]
 }
 
@@ -141,5 +149,50 @@ async fn sweeping_leaves_what_lives(world: World) -> Outcome {
         !named.iter().any(|name| name.contains(sandbox.id().as_str()) || name.contains(snapshot.id.as_str())),
         "{named:?}"
     );
+    Ok(())
+}
+
+/// What nothing stands on any more, by the names that a sweep would give.
+async fn swept() -> grainchain_core::Result<Vec<String>> {
+    docker()?.sweep(DryRun::Yes).await
+}
+
+async fn the_image_of_a_fork_goes_with_its_last_copy(world: World) -> Outcome {
+    let sandbox = world.sandbox().await?;
+    sh(&sandbox, "echo first > f").await?;
+    let point = sandbox.create_snapshot("point").await?;
+    sandbox.restore_snapshot(&point.id).await?;
+    sh(&sandbox, "echo second > f").await?;
+    let copies = sandbox.fork(2).await?;
+    // What the original stood on goes, what the copies stand on stays.
+    sandbox.close().await?;
+    copies[0].close().await?;
+    assert_eq!(sh(&copies[1], "cat f").await?, "second\n");
+    let own = copies[1].create_snapshot("own").await?;
+    assert_eq!(copies[1].list_snapshots().await?.len(), 1);
+    sh(&copies[1], "echo third > f").await?;
+    copies[1].restore_snapshot(&own.id).await?;
+    assert_eq!(sh(&copies[1], "cat f").await?, "second\n");
+    copies[1].close().await?;
+    let left: Vec<_> = swept()
+        .await?
+        .into_iter()
+        .filter(|name| name.contains("fork") || name.contains(own.id.as_str()))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    Ok(())
+}
+
+async fn a_fork_that_cannot_be_made_leaves_nothing(world: World) -> Outcome {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    drop(listener);
+    let config = SandboxConfig::default()
+        .network(grainchain_core::NetworkPolicy::Open)
+        .provider_option("ports", serde_json::json!([format!("{port}:80")]));
+    let sandbox = world.create(config).await?;
+    let error = sandbox.fork(2).await.expect_err("the port can be published once");
+    assert_eq!(error.failed_option(), Some("ports"), "{error:?}");
+    assert_eq!(world.left().await?.len(), 1);
     Ok(())
 }
