@@ -70,7 +70,6 @@ pub(crate) async fn make(
         engine.start(&name).await
     };
     if let Err(error) = ready.await {
-        shared.note_given_up(&id);
         tidy(engine, Some(&name), &new_volumes).await;
         return Err(explained(error, &plan));
     }
@@ -222,7 +221,6 @@ fn explained(error: Error, plan: &Plan) -> Error {
 
 /// Ends the sandbox of `identity`, made for somebody who does not wait for it any more.
 pub(crate) async fn unmake(shared: &Shared, identity: &Identity) {
-    shared.note_given_up(&identity.id);
     if let Err(error) = shared.engine.remove(&container_name(&identity.id)).await {
         tracing::debug!(%error, "a sandbox that nobody waits for could not be removed");
     }

@@ -1,7 +1,6 @@
 //! Makes, finds, lists and removes sandboxes.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
@@ -38,8 +37,6 @@ pub(crate) struct Shared {
     pub(crate) pulls: Pulls,
     pub(crate) watcher: Watcher,
     stills: Arc<Stills>,
-    /// The last sandboxes that were given up while they were made, or that nobody waited for.
-    given_up: Mutex<VecDeque<SandboxId>>,
 }
 
 impl Docker {
@@ -75,33 +72,12 @@ impl Docker {
             .option("guest"));
         }
         let engine = Engine::new(&config.surroundings())?;
-        let shared = Shared {
-            config,
-            engine,
-            pulls: Pulls::default(),
-            watcher,
-            stills: Arc::default(),
-            given_up: Mutex::default(),
-        };
+        let shared = Shared { config, engine, pulls: Pulls::default(), watcher, stills: Arc::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Shared {
-    /// Remembers that `id` is removed because it could not be made, or nobody waited for it.
-    pub(crate) fn note_given_up(&self, id: &SandboxId) {
-        const MEMORY: usize = 64;
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-        given_up.push_back(id.clone());
-        if given_up.len() > MEMORY {
-            given_up.pop_front();
-        }
-    }
-
-    fn was_given_up(&self, id: &SandboxId) -> bool {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
-    }
-
     /// Whether snapshots of sandboxes without wishes hold their files.
     fn keeps_files(&self) -> bool {
         Plan::new(&self.config, &SandboxConfig::default()).is_ok_and(|plan| {
@@ -238,13 +214,7 @@ impl Provider for Docker {
     }
 
     async fn remove(&self, id: &SandboxId, condition: RemoveIf) -> Result<Removal> {
-        match end(&self.shared.engine, id, condition).await {
-            // It was listed a moment ago, and then removed by ourselves.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.shared.was_given_up(id) => {
-                Ok(Removal::Removed)
-            }
-            ended => ended,
-        }
+        end(&self.shared.engine, id, condition).await
     }
 
     async fn sweep(&self, dry_run: DryRun) -> Result<Vec<String>> {
