@@ -46,9 +46,10 @@ pub(crate) fn features() -> Result {
         ("grainchain-core", &[][..]),
         ("grainchain-guest", &["link"][..]),
         ("grainchain-local", &[][..]),
+        ("grainchain-docker", &[][..]),
         ("grainchain-testkit", &[][..]),
-        ("grainchain", &["local"][..]),
-        ("grainchain-cli", &["local"][..]),
+        ("grainchain", &["local", "docker"][..]),
+        ("grainchain-cli", &["local", "docker"][..]),
     ];
     for (package, features) in packages {
         cargo::run(&["check", "--quiet", "--package", package])?;
