@@ -13,7 +13,7 @@ use super::channel::Channel;
 use super::drive::{Shared, Stopped, drive};
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::{Dial, Pipe};
-use super::state::{Over, Role, State};
+use super::state::{CLOSED, Over, Role, State};
 
 /// How long the other side may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ impl Link {
     pub async fn connect(dial: Arc<dyn Dial>, config: LinkConfig) -> Result<(Self, Bytes)> {
         let wish = Wish { session: SessionId::NEW, received: 0 };
         let (pipe, grant) = greet(&*dial, &config.token, wish).await?;
-        let shared = Shared::new(State::new(Role::Client));
+        let shared = Shared::new(State::new(Role::Client { channels: grant.channels }));
         let epoch = shared.lock().resume(grant.received).map_err(|fault| broken(&fault))?;
         let keeper = Keeper { shared: Arc::clone(&shared), dial, config, session: grant.session };
         tokio::spawn(keeper.keep(pipe, epoch));
@@ -99,10 +99,11 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// `BadRequest` when the header is too long, `Connection` when the session is over.
+    /// `BadRequest` when the header is too long, `Exhausted` when as many channels are open as the other side allows, `Connection` when
+    /// the session is over.
     pub fn open(&self, header: Bytes) -> Result<Channel> {
         let shared = &self.handle.0;
-        let channel = shared.lock().open(header).map_err(|over| over.to_error().effect(Effect::None))?;
+        let channel = shared.lock().open(header).map_err(|error| error.effect(Effect::None))?;
         Ok(Channel::new(shared, channel))
     }
 
@@ -176,7 +177,7 @@ impl Keeper {
                     ErrorKind::Connection,
                     format!("the other side of the link does not keep to the protocol: {fault}"),
                 ),
-                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, "the link was closed"),
+                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, CLOSED),
             };
             self.shared.lock().end(over);
             return;
@@ -195,7 +196,7 @@ impl Keeper {
                     return Err(over.clone());
                 }
                 if state.is_closing() {
-                    return Err(Over::new(ErrorKind::Connection, "the link was closed"));
+                    return Err(Over::new(ErrorKind::Connection, CLOSED));
                 }
                 Wish { session: self.session, received: state.received() }
             };

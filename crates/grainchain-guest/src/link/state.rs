@@ -21,6 +21,9 @@ const CONFIRM_BYTES: usize = 512 << 10;
 /// See [`CONFIRM_BYTES`].
 const CONFIRM_FRAMES: u64 = 64;
 
+/// Why nothing goes on after a goodbye of ours.
+pub(crate) const CLOSED: &str = "the link was closed";
+
 /// How much of a window `length` bytes take.
 pub(crate) fn cost(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX).saturating_add(OVERHEAD)
@@ -46,12 +49,12 @@ impl Over {
     }
 }
 
-/// Which side this is.
+/// Which side this is, and how many channels there may be at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Opens channels.
-    Client,
-    /// Is asked for them, and allows so many at a time.
+    Client { channels: usize },
+    /// Is asked for them.
     Server { channels: usize },
 }
 
@@ -67,6 +70,8 @@ pub(crate) enum Ended {
 pub(crate) struct Half {
     /// To be sent, in this order.
     outgoing: VecDeque<Frame>,
+    /// How much of the other side's room the bytes among those take.
+    waiting: u32,
     /// Whether it stands in the queue of those that have something to send.
     queued: bool,
     /// How many bytes the other side has room for.
@@ -130,6 +135,8 @@ pub(crate) struct State {
     pub(crate) mourners: Vec<Waker>,
     pub(crate) over: Option<Over>,
     closing: bool,
+    /// The goodbye is among the frames that were sent.
+    goodbye: bool,
     /// Which pipe is the present one: an older one must not touch anything any more.
     pub(crate) pipe: u64,
 }
@@ -163,6 +170,7 @@ impl State {
             mourners: Vec::new(),
             over: None,
             closing: false,
+            goodbye: false,
             pipe: 0,
         }
     }
@@ -179,16 +187,30 @@ impl State {
 
     // ---- what this side wants -----------------------------------------------------------------------------------------
 
+    /// Why nothing new can be said.
+    pub(crate) fn refusal(&self) -> Option<Over> {
+        self.over.clone().or_else(|| self.closing.then(|| Over::new(ErrorKind::Connection, CLOSED)))
+    }
+
     /// Opens a channel for `header`.
-    pub(crate) fn open(&mut self, header: Bytes) -> Result<u32, Over> {
-        if let Some(over) = &self.over {
-            return Err(over.clone());
+    pub(crate) fn open(&mut self, header: Bytes) -> Result<u32, Error> {
+        if let Some(over) = self.refusal() {
+            return Err(over.to_error());
         }
         if header.len() > MAX_PAYLOAD {
-            return Err(Over::new(ErrorKind::BadRequest, "the header of a channel is too long"));
+            let message = format!("a header of {} bytes, more than {MAX_PAYLOAD}", header.len());
+            return Err(Error::bad_request(message));
         }
-        self.last_opened += 1;
-        let channel = self.last_opened;
+        let (Role::Client { channels } | Role::Server { channels }) = self.role;
+        if self.channels.len() >= channels {
+            let message = format!("{channels} channels are open on this link, and it has no more");
+            return Err(Error::new(ErrorKind::Exhausted, message).hint("do fewer things at once"));
+        }
+        let Some(channel) = self.last_opened.checked_add(1) else {
+            let message = "this link has opened all the channels it ever can";
+            return Err(Error::new(ErrorKind::Exhausted, message).hint("connect again"));
+        };
+        self.last_opened = channel;
         self.channels.insert(channel, Half::new());
         self.say(channel, Frame::Open { channel, header });
         Ok(channel)
@@ -207,6 +229,7 @@ impl State {
     pub(crate) fn send(&mut self, channel: u32, mark: u8, bytes: Bytes) {
         if let Some(half) = self.channels.get_mut(&channel) {
             half.credit = half.credit.saturating_sub(cost(bytes.len()));
+            half.waiting += cost(bytes.len());
         }
         self.say(channel, Frame::Data { channel, mark, bytes });
     }
@@ -227,8 +250,9 @@ impl State {
         let frame = match reason {
             None => Frame::Finish { channel },
             Some(reason) => {
-                // What was not sent yet is not worth sending, but that the channel was opened.
-                half.outgoing.retain(|frame| matches!(frame, Frame::Open { .. }));
+                // Bytes that were not sent yet are not worth sending.
+                half.outgoing.retain(|frame| !matches!(frame, Frame::Data { .. }));
+                half.waiting = 0;
                 Frame::reset(channel, reason)
             }
         };
@@ -289,7 +313,7 @@ impl State {
         }
     }
 
-    /// Whether it is about to end on purpose.
+    /// Whether it is to end on purpose.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing
     }
@@ -379,6 +403,9 @@ impl State {
             let Some(half) = self.channels.get_mut(&channel) else { continue };
             half.queued = false;
             let Some(frame) = half.outgoing.pop_front() else { continue };
+            if let Frame::Data { bytes, .. } = &frame {
+                half.waiting -= cost(bytes.len());
+            }
             if half.outgoing.is_empty() {
                 self.forget(channel);
             } else {
@@ -388,7 +415,8 @@ impl State {
             return Some(frame);
         }
         // Last, when everything before it is out.
-        std::mem::take(&mut self.closing).then_some(Frame::Close)
+        let goodbye = self.closing && !std::mem::replace(&mut self.goodbye, self.closing);
+        goodbye.then_some(Frame::Close)
     }
 
     // ---- what comes in ------------------------------------------------------------------------------------------------
@@ -414,7 +442,12 @@ impl State {
             }
             Frame::Credit { channel, bytes } => {
                 if let Some(half) = self.known(channel)? {
-                    half.credit = half.credit.checked_add(bytes).ok_or(Fault::Overrun)?;
+                    // Who reads grants room for what has arrived, so all room together is never more than at first.
+                    let credit = half.credit.saturating_add(bytes);
+                    if credit.saturating_add(half.waiting) > WINDOW {
+                        return Err(Fault::Overrun);
+                    }
+                    half.credit = credit;
                     if let Some(writer) = half.writer.take() {
                         writer.wake();
                     }
@@ -506,12 +539,10 @@ impl State {
     }
 }
 
-/// Appends a frame to what is written next; large payloads stay where they are.
-pub(crate) fn encode(frame: &Frame, into: &mut VecDeque<Bytes>, small: &mut BytesMut) {
-    /// Up to here a copy costs less than another piece of a vectored write.
-    const COPIED: usize = 1024;
+/// Appends a frame to what is written next; payloads above `copied` bytes stay where they are.
+pub(crate) fn encode(frame: &Frame, copied: usize, into: &mut VecDeque<Bytes>, small: &mut BytesMut) {
     match frame.encode(small) {
-        Some(payload) if payload.len() > COPIED => {
+        Some(payload) if payload.len() > copied => {
             into.push_back(small.split().freeze());
             into.push_back(payload);
         }

@@ -4,6 +4,7 @@ mod attacks;
 mod channels;
 mod frames;
 mod resuming;
+mod state;
 
 use std::pin::Pin;
 use std::sync::Arc;

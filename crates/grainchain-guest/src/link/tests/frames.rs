@@ -99,3 +99,11 @@ fn what_no_honest_peer_says_is_a_fault() {
         assert_eq!(decode(&mut bytes), Err(fault));
     }
 }
+
+#[test]
+fn a_small_payload_does_not_keep_the_large_buffer_it_came_in() {
+    let mut buffer = BytesMut::with_capacity(1 << 18);
+    buffer.extend_from_slice(&encoded(&Frame::Data { channel: 1, mark: 0, bytes: Bytes::from_static(b"x") }));
+    let held = decode(&mut buffer).expect("a valid frame");
+    assert!(buffer.try_reclaim(1 << 18), "{held:?} keeps 256 KiB");
+}

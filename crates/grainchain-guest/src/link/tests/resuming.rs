@@ -150,7 +150,7 @@ async fn a_peer_that_falls_silent_is_noticed() {
                     if count == 0 {
                         break;
                     }
-                    if answered < 76 + 29 {
+                    if answered < 76 + 33 {
                         if answer {
                             answered += count;
                             outer.write_all(&back[..count]).await.ok();
