@@ -21,7 +21,7 @@ pub(crate) fn all() -> Result {
 pub(crate) fn features() -> Result {
     let packages = [
         ("grainchain-core", &[][..]),
-        ("grainchain-guest", &[][..]),
+        ("grainchain-guest", &["link"][..]),
         ("grainchain-local", &[][..]),
         ("grainchain-testkit", &[][..]),
         ("grainchain", &["local"][..]),
