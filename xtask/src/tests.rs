@@ -7,7 +7,15 @@ const EXAMPLES: &[&str] = &["quickstart", "watch", "own_layer"];
 
 /// Every test, the conformance suite and the examples.
 pub(crate) fn all() -> Result {
-    cargo::run(&["test", "--workspace", "--exclude", "grainchain-tests"])?;
+    // With what is off by default, whose tests would otherwise pass silently.
+    cargo::run(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "grainchain-tests",
+        "--features",
+        "grainchain-guest/link",
+    ])?;
     for example in EXAMPLES {
         let mut command =
             cargo::cargo(&["run", "--quiet", "--package", "grainchain-examples", "--example", example]);

@@ -18,8 +18,10 @@ use super::state::{Arrived, State, encode};
 
 /// How much is read at once at least.
 const READ: usize = 256 * 1024;
-/// How much is gathered before it is written.
-const GATHER: usize = 256 * 1024;
+/// How much is gathered before it is written: about one large frame, because what is gathered cannot be overtaken.
+const GATHER: usize = 64 * 1024;
+/// Down to where that has to be written before more is gathered, so that it does not become two.
+const REST: usize = 4 * 1024;
 /// Up to here a copy costs less than another piece of a vectored write. A pipe without those is spared a write of each header.
 const COPIED: usize = 1024;
 /// How many pieces one write takes.
@@ -189,9 +191,12 @@ impl Driver {
         }
     }
 
-    /// Takes frames from the session, while what waits to be written is little.
+    /// Takes frames from the session, if little of the last ones waits to be written.
     fn gather(&mut self, state: &mut State, idle: bool) {
         let mut waiting: usize = self.pieces.iter().map(Bytes::len).sum();
+        if waiting > REST {
+            return;
+        }
         while waiting + self.small.len() < GATHER {
             let Some(frame) = state.next(idle) else { break };
             self.closed |= frame == Frame::Close;

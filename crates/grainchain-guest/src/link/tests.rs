@@ -4,6 +4,7 @@ mod attacks;
 mod channels;
 mod frames;
 mod resuming;
+mod servers;
 mod state;
 
 use std::pin::Pin;
