@@ -17,6 +17,8 @@ use super::state::{CLOSED, Over, Role, State};
 
 /// How long the other side may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long what was said before a goodbye may take to go out, with the goodbye; after that the link is closed without.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// The first pause before dialling again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// See [`FIRST_PAUSE`].
@@ -107,7 +109,8 @@ impl Link {
         Ok(Channel::new(shared, channel))
     }
 
-    /// Ends the session: what is still open in it breaks off on both sides.
+    /// Ends the session: what is still open in it breaks off on both sides. What was said before still goes out, if the other side
+    /// takes it within 5 s.
     pub fn close(&self) {
         self.handle.0.lock().close();
     }
@@ -119,8 +122,7 @@ impl Link {
             if let Some(over) = &state.over {
                 return Poll::Ready(over.to_error());
             }
-            state.mourners.retain(|waker| !waker.will_wake(cx.waker()));
-            state.mourners.push(cx.waker().clone());
+            state.mourn(cx.waker());
             Poll::Pending
         })
         .await
@@ -165,7 +167,13 @@ impl Keeper {
         let _ended = EndWhenDropped(Arc::clone(&self.shared));
         loop {
             let nothing = |_, _| {};
-            let over = match drive(&self.shared, pipe, epoch, self.config.ping, nothing).await {
+            let driven = drive(&self.shared, pipe, epoch, self.config.ping, nothing);
+            let stopped = tokio::select! {
+                biased;
+                stopped = driven => stopped,
+                () = self.goodbye_overdue() => Stopped::Over,
+            };
+            let over = match stopped {
                 Stopped::Broken(error) => match self.redial(error).await {
                     Ok(next) => {
                         (pipe, epoch) = next;
@@ -182,6 +190,20 @@ impl Keeper {
             self.shared.lock().end(over);
             return;
         }
+    }
+
+    /// Ready when the goodbye was asked for and has not gone out in time.
+    async fn goodbye_overdue(&self) {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.is_closing() {
+                return Poll::Ready(());
+            }
+            state.mourn(cx.waker());
+            Poll::Pending
+        })
+        .await;
+        sleep(GOODBYE).await;
     }
 
     /// Another pipe for the same session.

@@ -130,8 +130,8 @@ pub(crate) struct State {
     pub(crate) ping: bool,
     /// Who writes into the pipe.
     pub(crate) driver: Option<Waker>,
-    /// Who waits for the end.
-    pub(crate) mourners: Vec<Waker>,
+    /// Who waits for the goodbye or the end.
+    mourners: Vec<Waker>,
     pub(crate) over: Option<Over>,
     closing: bool,
     /// The goodbye is among the frames that were sent.

@@ -1,5 +1,7 @@
 //! What the handles of a session ask for.
 
+use std::task::Waker;
+
 use bytes::Bytes;
 use grainchain_core::{Error, ErrorKind};
 
@@ -130,6 +132,7 @@ impl State {
         if self.over.is_none() {
             self.closing = true;
             self.wake_driver();
+            self.wake_mourners();
         }
     }
 
@@ -151,10 +154,20 @@ impl State {
             half.outgoing.clear();
             half.wake();
         }
+        self.wake_mourners();
+        self.wake_driver();
+    }
+
+    fn wake_mourners(&mut self) {
         for mourner in self.mourners.drain(..) {
             mourner.wake();
         }
-        self.wake_driver();
+    }
+
+    /// Has `mourner` woken at the goodbye and at the end.
+    pub(crate) fn mourn(&mut self, mourner: &Waker) {
+        self.mourners.retain(|waker| !waker.will_wake(mourner));
+        self.mourners.push(mourner.clone());
     }
 
     /// A channel that is over on both sides, and that nobody here holds, is forgotten.

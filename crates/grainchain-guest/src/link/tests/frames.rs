@@ -56,11 +56,12 @@ fn frames_survive_any_split() {
 #[test]
 fn random_bytes_never_panic_and_never_ask_for_much() {
     let mut dice = Dice(7);
+    let small: Vec<_> = every_kind().into_iter().filter(|frame| frame.weight() < 2000).collect();
     for _ in 0..20_000 {
         let mut buffer = BytesMut::new();
         let valid = dice.roll(2) == 0;
         if valid {
-            buffer.extend_from_slice(&encoded(&every_kind()[2 + dice.roll(1)]));
+            buffer.extend_from_slice(&encoded(&small[dice.roll(small.len())]));
         }
         for _ in 0..dice.roll(40) {
             buffer.extend_from_slice(&[dice.roll(256) as u8]);

@@ -142,3 +142,25 @@ async fn a_client_that_falls_silent_is_noticed_and_given_up_after_the_grace() {
     let over = request.channel.receiver.next().await.expect_err("given up");
     assert!(over.message().contains("not connected for 5s"), "{over}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_only_says_that_it_is_there_cannot_keep_a_closed_link() {
+    let (link, mut server) = against(1024).await;
+    let mut channel = open(&link, "unread");
+    for _ in 0..8 {
+        channel.sender.send(0, Bytes::from_static(&[1; 65536])).await.expect("room");
+    }
+    // The pipe is full of what is never read, and never silent.
+    let alive = tokio::spawn(async move {
+        while server.write_all(&[10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!link.is_lost());
+    link.close();
+    let lost = tokio::time::timeout(Duration::from_secs(60), link.lost()).await;
+    assert!(lost.expect("an end").message().contains("the link was closed"));
+    assert!(channel.receiver.next().await.is_err());
+    alive.await.expect("no panic");
+}
