@@ -20,6 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
 use super::{Channel, Dial, Link, LinkConfig, Listener, ListenerConfig, Pipe, Token};
 
+/// Of paused time: whatever takes longer hangs.
+const HOUR: Duration = Duration::from_secs(3600);
+
 fn token() -> Token {
     Token::new(&b"0123456789abcdef"[..]).expect("long enough")
 }

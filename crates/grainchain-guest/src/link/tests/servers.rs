@@ -137,7 +137,8 @@ async fn a_client_that_falls_silent_is_noticed_and_given_up_after_the_grace() {
     crate::link::handshake::greet(&mut ours, &token(), wish).await.expect("a greeting");
     ours.write_all(&[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).await.expect("a listener");
     let mut request = requests.recv().await.expect("a request");
-    let silent = driven.await.expect("no panic").expect_err("silent");
+    let noticed = tokio::time::timeout(HOUR, driven).await.expect("noticed");
+    let silent = noticed.expect("no panic").expect_err("silent");
     assert!(silent.to_string().contains("silent"), "{silent}");
     let over = request.channel.receiver.next().await.expect_err("given up");
     assert!(over.message().contains("not connected for 5s"), "{over}");
