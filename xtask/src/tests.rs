@@ -18,6 +18,7 @@ pub(crate) fn all(may_provision: bool) -> Result {
 }
 
 fn everything() -> Result {
+    // With what is off by default, whose tests would otherwise pass silently.
     cargo::run(&["test", "--workspace", "--all-features", "--exclude", "grainchain-tests"])?;
     for example in EXAMPLES {
         let mut command =
