@@ -1,7 +1,7 @@
 //! The one error type: what failed, where, whether anything happened, and what to do.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::operation::Operation;
@@ -360,8 +360,35 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
+/// Passes text on as one line: a file that a stranger named must not look like a second message or steer a terminal.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((start, last)) if last.is_control() => {
+                    self.0.write_str(&part[..start])?;
+                    write!(self.0, "{}", last.escape_debug())?;
+                }
+                _ => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `text` as one line, whatever names are in it.
+pub(crate) fn one_line(text: impl fmt::Display) -> String {
+    let mut line = OneLine(String::new());
+    write!(line, "{text}").expect("a string takes everything");
+    line.0
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain = f.alternate();
+        let mut f = OneLine(f);
         let inner = &*self.0;
         if let Some(operation) = inner.operation {
             write!(f, "{operation}")?;
@@ -385,7 +412,7 @@ impl fmt::Display for Error {
         if let Some(hint) = &inner.hint {
             write!(f, "; {hint}")?;
         }
-        if f.alternate() {
+        if chain {
             let mut source = inner.source.as_ref().map(|source| &**source as &dyn StdError);
             let mut said = inner.message.clone();
             while let Some(error) = source {
@@ -430,6 +457,13 @@ mod tests {
             error.to_string(),
             "create in sb_1 at docker: option `memory_limit`: memory of 1KiB is below the minimum of 6MiB; ask for 6MiB or more"
         );
+    }
+
+    #[test]
+    fn a_name_with_newlines_and_terminal_codes_stays_on_the_line_as_text() {
+        let error = Error::not_found("open a\nerror: b\u{1b}[2J").caused_by("c\rd");
+        assert_eq!(error.to_string(), "open a\\nerror: b\\u{1b}[2J");
+        assert_eq!(format!("{error:#}"), "open a\\nerror: b\\u{1b}[2J: c\\rd");
     }
 
     #[test]

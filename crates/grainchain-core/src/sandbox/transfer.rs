@@ -2,9 +2,10 @@
 
 mod progress;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::future::IntoFuture;
 use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub use progress::TransferProgress;
 
 use crate::blocking;
 use crate::capabilities::Capability;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, one_line};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::tree::{PackOptions, Root, TreeError, TreeErrorKind, UnpackOptions, pack, unpack};
@@ -81,11 +82,17 @@ impl Sandbox {
         Ok(self.bounded(content, operation))
     }
 
-    /// Copies a file of the sandbox to `host`, a path of this machine, replacing what is there when it is complete.
+    /// Copies a file of the sandbox to `host`, a path of this machine. A file that is there is replaced when the new one is complete,
+    /// which gets its permissions.
     ///
     /// # Errors
     ///
-    /// As for [`read_file`](Self::read_file), and those of writing here.
+    /// As for [`read_file`](Self::read_file), those of writing here, and `BadRequest` when a directory, a pipe or a device is there.
+    /// After an error the old file is there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the old file, or the new one where nothing was left to do but to swap them.
     pub async fn download_to(&self, request: impl Into<ReadFile>, host: impl AsRef<Path>) -> Result<u64> {
         let content = self.read_file(request).await?;
         let copied = save(content, host.as_ref().to_owned()).await;
@@ -250,9 +257,27 @@ fn save_with(host: &Path, fill: impl FnOnce(&mut File) -> Result<u64>) -> Result
     hidden.push(name);
     hidden.push(format!(".{}", crate::types::id::random_id("part")));
     let part = host.with_file_name(hidden);
-    let mut target = File::options().write(true).create_new(true).open(&part).map_err(fail)?;
-    let result =
-        fill(&mut target).and_then(|total| std::fs::rename(&part, host).map_err(fail).map(|()| total));
+    let replaced = match std::fs::metadata(host) {
+        Ok(found) if found.is_file() => Some(Permissions::from_mode(found.mode() & 0o777)),
+        Ok(_) => {
+            return Err(Error::bad_request(format!("{} is there and not a regular file", host.display()))
+                .hint("name a file to replace, or a path where nothing is"));
+        }
+        // Whatever is wrong with the path shows when the file is made.
+        Err(_) => None,
+    };
+    let mut options = File::options();
+    if replaced.is_some() {
+        // What goes into a private file must not be readable in between.
+        options.mode(0o600);
+    }
+    let mut target = options.write(true).create_new(true).open(&part).map_err(fail)?;
+    let result = fill(&mut target).and_then(|total| {
+        if let Some(permissions) = replaced {
+            target.set_permissions(permissions).map_err(fail)?;
+        }
+        std::fs::rename(&part, host).map_err(fail).map(|()| total)
+    });
     if result.is_err() {
         // What failed already has an error to tell; that of the cleaning would hide it.
         std::fs::remove_file(&part).ok();
@@ -303,7 +328,8 @@ impl From<TreeError> for Error {
 impl From<crate::tree::UnpackReport> for UnpackSummary {
     fn from(report: crate::tree::UnpackReport) -> Self {
         let skipped = report.skipped.iter().take(100);
-        let skipped = skipped.map(|skipped| format!("{}: {}", skipped.path.display(), skipped.reason));
+        let skipped =
+            skipped.map(|skipped| one_line(format_args!("{}: {}", skipped.path.display(), skipped.reason)));
         Self::new(report.entries, report.bytes, skipped.collect())
     }
 }
@@ -312,6 +338,47 @@ impl From<crate::tree::UnpackReport> for UnpackSummary {
 mod tests {
     use super::*;
     use crate::tree::{MkdirOptions, Replace};
+
+    #[tokio::test]
+    async fn a_downloaded_file_is_as_private_as_the_one_that_it_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = folder.path().join("token");
+        std::fs::write(&host, "old").unwrap();
+        std::fs::set_permissions(&host, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(save(Content::from("new"), host.clone()).await.unwrap(), 3);
+        assert_eq!(std::fs::read_to_string(&host).unwrap(), "new");
+        assert_eq!(std::fs::metadata(&host).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_download_never_replaces_what_is_not_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let link = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        for host in [pipe, link, folder.path().to_owned()] {
+            let before = std::fs::symlink_metadata(&host).unwrap().ino();
+            let error = save(Content::from("new"), host.clone()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadRequest, "{error}");
+            assert_eq!(std::fs::symlink_metadata(&host).unwrap().ino(), before);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_in_one_line_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("a\n\u{1b}[31mb");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        let mut archive = Vec::new();
+        let root = Root::open(folder.path()).unwrap();
+        pack(&root, ".", &mut archive, &mut PackOptions::default()).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let other = Root::open(other.path()).unwrap();
+        let report = unpack(&other, ".", archive.as_slice(), &UnpackOptions::default()).unwrap();
+        assert_eq!(UnpackSummary::from(report).skipped, [r"a\n\u{1b}[31mb: named pipe"]);
+    }
 
     #[test]
     fn what_a_tree_refuses_comes_with_a_remedy() {

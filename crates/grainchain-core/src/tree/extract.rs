@@ -14,6 +14,7 @@ use super::beneath::set_mode;
 use super::error::{At, Fault, TreeError, TreeErrorKind};
 use super::options::UnpackOptions;
 use super::reader::{Member, TarReader};
+use super::report::UnpackReport;
 use super::trail::{LOOKUP, READ_DIR, Trail};
 use super::writer::Segment;
 use super::xattr;
@@ -62,9 +63,11 @@ impl<'t> Extractor<'t> {
         Self { top, options, trail, pending: Vec::new(), pending_bytes: 0, refused: Vec::new() }
     }
 
-    /// Extended attributes that could not be set since the last call.
-    pub(super) fn take_refused(&mut self) -> Vec<(CString, &'static str)> {
-        std::mem::take(&mut self.refused)
+    /// Lists the extended attributes of `path` that were not set, as far as that is known yet.
+    pub(super) fn report_refused(&mut self, path: &Path, report: &mut UnpackReport) {
+        for (name, reason) in self.refused.drain(..) {
+            report.skip(path, format!("extended attribute {name:?}: {reason}"));
+        }
     }
 
     pub(super) fn directory(&mut self, names: &[&[u8]], member: &Member) -> Result<(), Fault> {
@@ -145,7 +148,7 @@ impl<'t> Extractor<'t> {
     }
 
     /// Sets what had to wait: the deepest directories first, while the ones above still let us in.
-    pub(super) fn finish(&mut self) -> Result<(), TreeError> {
+    pub(super) fn finish(&mut self, report: &mut UnpackReport) -> Result<(), TreeError> {
         let mut pending = std::mem::take(&mut self.pending);
         // Of two entries for one directory the later one counts, so it is applied last.
         pending.sort_by(|left, right| {
@@ -166,7 +169,10 @@ impl<'t> Extractor<'t> {
                 }
             };
             match opened {
-                Ok(opened) => self.apply(&opened, &directory.attributes).at("unpack", path)?,
+                Ok(opened) => {
+                    self.apply(&opened, &directory.attributes).at("unpack", path)?;
+                    self.report_refused(path, report);
+                }
                 // A later entry, or somebody else, put something else in its place.
                 Err(fault) if gone(&fault) => {}
                 Err(fault) => return Err(fault).at("unpack", path),
@@ -223,7 +229,9 @@ impl<'t> Extractor<'t> {
         let attributes = self.attributes(member)?;
         let path = names.join(&b'/');
         self.pending_bytes += 128 + path.len();
-        self.pending_bytes += attributes.xattrs.iter().map(|(_, value)| value.len() + 64).sum::<usize>();
+        let xattrs = attributes.xattrs.iter();
+        self.pending_bytes +=
+            xattrs.map(|(name, value)| name.as_bytes().len() + value.len() + 64).sum::<usize>();
         if self.pending_bytes > MAX_PENDING_BYTES {
             return Err(Fault::too_large("the archive has too many directories with too long names"));
         }

@@ -20,6 +20,9 @@ const MAX_NAME: u64 = 1 << 20;
 /// Longest set of PAX records; one extended attribute can have 64 KiB.
 const MAX_PAX: u64 = 4 << 20;
 
+/// Longest name of an extended attribute, Linux's own limit: what is kept of directories until the end has no room for more.
+const MAX_XATTR_NAME: usize = 255;
+
 const MAX_SEGMENTS: usize = 1 << 20;
 
 /// What is kept of comments; a hostile archive must not fill our memory.
@@ -404,6 +407,11 @@ impl Pax {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    if name.len() > MAX_XATTR_NAME {
+                        return Err(Fault::too_large(format!(
+                            "an extended attribute whose name is longer than {MAX_XATTR_NAME} bytes"
+                        )));
+                    }
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 }
             }

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// Begins a comment in an archive that tells what the archive lacks: whoever unpacks it has no other way to know.
 const LACKS: &[u8] = b"grainchain lacks\n";
-/// Bounds on these comments, within what a reader takes.
+/// A bound on these comments, within what a reader takes.
 const MOST_NOTES: usize = 100;
-const LONGEST_PATH: usize = 4096;
 
 /// Lists in a report end here; the counts beside them go on. A hostile tree must not fill our memory.
 const LIST_CAP: usize = 1000;
+/// Nor must its names: of longer paths the end is kept.
+const LONGEST_PATH: usize = 4096;
 
 /// Something that was left out, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Its path in the archive.
+    /// Its path in the archive, of longer ones than 4 KiB the end.
     pub path: PathBuf,
     /// The reason in words: `named pipe`.
     pub reason: String,
@@ -49,7 +50,7 @@ impl PackReport {
     pub(super) fn change(&mut self, path: &Path) {
         self.changed_count += 1;
         if self.changed.len() < LIST_CAP {
-            self.changed.push(path.to_path_buf());
+            self.changed.push(end_of(path).to_path_buf());
         }
     }
 
@@ -57,11 +58,10 @@ impl PackReport {
     pub(super) fn comments(&self) -> impl Iterator<Item = Vec<u8>> {
         let skipped = self.skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str()));
         let changed = self.changed.iter().map(|path| (path.as_path(), "changed while it was packed"));
-        skipped.chain(changed).take(MOST_NOTES).map(|(path, reason)| {
-            let path = path.as_os_str().as_bytes();
-            let end = &path[path.len().saturating_sub(LONGEST_PATH)..];
-            [LACKS, reason.as_bytes(), b"\n", end].concat()
-        })
+        skipped
+            .chain(changed)
+            .take(MOST_NOTES)
+            .map(|(path, reason)| [LACKS, reason.as_bytes(), b"\n", path.as_os_str().as_bytes()].concat())
     }
 }
 
@@ -97,6 +97,11 @@ impl UnpackReport {
 fn skip(list: &mut Vec<Skipped>, count: &mut u64, path: &Path, reason: String) {
     *count += 1;
     if list.len() < LIST_CAP {
-        list.push(Skipped { path: path.to_path_buf(), reason });
+        list.push(Skipped { path: end_of(path).to_path_buf(), reason });
     }
+}
+
+fn end_of(path: &Path) -> &Path {
+    let path = path.as_os_str().as_bytes();
+    Path::new(OsStr::from_bytes(&path[path.len().saturating_sub(LONGEST_PATH)..]))
 }

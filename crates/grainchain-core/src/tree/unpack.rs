@@ -56,7 +56,7 @@ pub fn unpack<R: Read>(
     while let Some(member) = reader.next().map_err(|fault| unpacking.broken(fault))? {
         unpacking.member(&member, &mut reader, &mut extractor)?;
     }
-    extractor.finish()?;
+    extractor.finish(&mut unpacking.report)?;
     for comment in reader.comments().at(OPERATION, path)? {
         unpacking.report.comment(&comment);
     }
@@ -106,9 +106,7 @@ impl Unpacking<'_> {
         if made.at(OPERATION, &path)? {
             self.report.entries += 1;
         }
-        for (name, reason) in extractor.take_refused() {
-            self.report.skip(&path, format!("extended attribute {name:?}: {reason}"));
-        }
+        extractor.report_refused(&path, &mut self.report);
         self.last = Some(path);
         Ok(())
     }
@@ -136,7 +134,7 @@ impl Unpacking<'_> {
             return Err(Fault::corrupt("a symbolic link without a usable target"));
         }
         if self.options.outside_links != OutsideLinks::Keep && leads_out(names.len(), &member.link) {
-            let target = Path::new(OsStr::from_bytes(&member.link));
+            let target = short(Path::new(OsStr::from_bytes(&member.link)));
             if self.options.outside_links == OutsideLinks::Refuse {
                 return Err(Fault::outside(format_args!("through a symbolic link to {target:?}")));
             }

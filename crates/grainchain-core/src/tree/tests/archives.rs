@@ -6,7 +6,7 @@ use std::path::Path;
 use tar::{EntryType, Header};
 
 use super::{Forge, Scene, kind};
-use crate::tree::{Root, TreeErrorKind, UnpackOptions, unpack};
+use crate::tree::{OutsideLinks, Root, Skipped, TreeErrorKind, UnpackOptions, Xattrs, unpack};
 
 #[test]
 fn a_truncated_archive_is_an_error_that_names_the_last_complete_entry() {
@@ -278,4 +278,47 @@ fn a_read_only_or_full_destination_is_told_apart() {
     assert_eq!(read_only.map(|error| error.kind()), Some(TreeErrorKind::ReadOnly));
     assert_eq!(crossing.kind(), TreeErrorKind::Other, "{crossing}");
     assert!(survived, "a mounted file system was emptied");
+}
+
+#[test]
+fn an_attribute_of_a_directory_that_cannot_be_set_is_reported_as_that_of_a_file_is() {
+    let record = b"30 SCHILY.xattr.nowhere.x=yes\n";
+    let archive = Forge::default()
+        .entry(EntryType::XHeader, b"pax", b"", &record[..])
+        .directory("d/")
+        .entry(EntryType::XHeader, b"pax", b"", &record[..])
+        .file("f", "")
+        .end();
+    let scene = Scene::new();
+    let options = UnpackOptions::default().xattrs(Xattrs::All);
+    let report = unpack(&scene.root, ".", archive.as_slice(), &options).unwrap();
+    let mut paths: Vec<_> = report.skipped.iter().map(|skipped| skipped.path.to_str().unwrap()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["d", "f"], "{report:?}");
+}
+
+#[test]
+fn what_a_report_keeps_of_a_hostile_archive_is_bounded() {
+    let long = b"/".repeat(1 << 19);
+    let archive = Forge::default()
+        .entry(EntryType::Fifo, &b"p".repeat(1 << 19), b"", b"")
+        .entry(EntryType::GNULongLink, b"././@LongLink", b"", &long)
+        .symlink("link", "/")
+        .end();
+    let scene = Scene::new();
+    let options = UnpackOptions::default().outside_links(OutsideLinks::Skip);
+    let report = unpack(&scene.root, ".", archive.as_slice(), &options).unwrap();
+    let kept = |skipped: &Skipped| skipped.path.as_os_str().len() + skipped.reason.len();
+    assert_eq!(report.skipped.len(), 2);
+    assert!(report.skipped.iter().map(kept).all(|kept| kept < 5000), "more is kept of a name than its end");
+}
+
+#[test]
+fn an_attribute_with_a_name_that_no_system_holds_is_refused() {
+    let name = "x".repeat(4000);
+    let record = format!("4020 SCHILY.xattr.{name}=\n");
+    assert_eq!(record.len(), 4020);
+    let archive =
+        Forge::default().entry(EntryType::XHeader, b"pax", b"", record.as_bytes()).directory("d").end();
+    assert_eq!(kind(Scene::new().unpack(&archive)), TreeErrorKind::TooLarge);
 }
