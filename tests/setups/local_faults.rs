@@ -3,13 +3,17 @@
 #![expect(clippy::print_stderr, reason = "what could not run is said aloud")]
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use grainchain_core::{Client, ErrorKind, ListFilter, Sandbox, SandboxConfig, SandboxStatus};
+use grainchain_core::{Client, ErrorKind, ListFilter, Rename, Sandbox, SandboxConfig, SandboxStatus};
 use grainchain_local::{Local, LocalConfig};
 use grainchain_testkit::{Case, Failure, Outcome, fails};
+
+/// A user to whom nothing belongs.
+const NOBODY: u32 = 65534;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -24,9 +28,24 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     let full =
         Case::new("local_faults::a_full_disk_is_told_and_the_old_file_stays", |_| Box::pin(full_disk()));
+    let read_only = Case::new("local_faults::a_read_only_disk_is_told_and_the_old_state_stays", |_| {
+        Box::pin(read_only_disk())
+    });
     match SmallDisk::new() {
-        Ok(_) => cases.push(full),
-        Err(reason) => eprintln!("NOT RUN: {} ({reason})", full.name),
+        Ok(_) => cases.extend([full, read_only]),
+        Err(reason) => {
+            [full, read_only].iter().for_each(|case| eprintln!("NOT RUN: {} ({reason})", case.name));
+        }
+    }
+    let ordinary =
+        Case::new(
+            "local_faults::what_is_closed_is_closed_to_an_ordinary_user",
+            |_| Box::pin(ordinary_user()),
+        );
+    if rustix::process::geteuid().is_root() {
+        cases.push(ordinary);
+    } else {
+        eprintln!("NOT RUN: {} (only root becomes somebody else; here the cases run as one)", ordinary.name);
     }
     cases
 }
@@ -131,6 +150,34 @@ async fn file_as_root() -> Outcome {
     require(file.path().is_file(), "the file was replaced")
 }
 
+/// The cases about permissions once more, in a program of an ordinary user: to root nothing is closed.
+async fn ordinary_user() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777))?;
+    let mut program = Command::new("/proc/self/exe");
+    program
+        .args(["_may_not_be_", "--test-threads", "2"])
+        .env("GRAINCHAIN_TEST_SETUPS", "local")
+        .env("TMPDIR", folder.path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .uid(NOBODY)
+        .gid(NOBODY);
+    let Ok(output) = tokio::task::spawn_blocking(move || program.output()).await else {
+        return Err("the thread that ran the program was lost".into());
+    };
+    let output = output?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ran = |name: &str| said.lines().any(|line| line.contains(name) && line.ends_with("ok"));
+    require(output.status.success(), format!("ended with {}: {said}", output.status))?;
+    for name in
+        ["paths::a_file_that_may_not_be_read", "paths::a_directory_that_may_not_be_written", "a_root_that"]
+    {
+        require(ran(name), format!("{name} did not run: {said}"))?;
+    }
+    Ok(())
+}
+
 async fn inherits_nothing() -> Outcome {
     let root = tempfile::tempdir()?;
     let client = client(root.path())?;
@@ -162,6 +209,16 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    fn remount(&self, option: &str) -> Outcome {
+        let output = Command::new("mount")
+            .args(["-o", &format!("remount,{option}")])
+            .arg(self.folder.path())
+            .output()?;
+        require(output.status.success(), String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // What still lies there goes with it.
@@ -185,4 +242,30 @@ async fn full_disk() -> Outcome {
     require(client.list(ListFilter::default()).await?.len() == 1, "half a copy stays")?;
     sandbox.close().await?;
     require(client.list(ListFilter::default()).await?.is_empty(), "cannot be closed on a full disk")
+}
+
+async fn read_only_disk() -> Outcome {
+    let disk = SmallDisk::new()?;
+    let client = client(disk.folder.path())?;
+    let sandbox = client.create(SandboxConfig::default()).await?;
+    sandbox.upload_file("note", "the old one").await?;
+    let snapshot = sandbox.create_snapshot("before").await?;
+    disk.remount("ro")?;
+    let denied = &[ErrorKind::Denied];
+    fails(sandbox.upload_file("note", "the new one").await, denied)?;
+    fails(sandbox.make_dir("dir").await, denied)?;
+    fails(sandbox.remove("note").await, denied)?;
+    fails(sandbox.rename(Rename::new("note", "other")).await, denied)?;
+    fails(sandbox.create_snapshot("now").await, denied)?;
+    fails(sandbox.restore_snapshot(&snapshot.id).await, denied)?;
+    fails(sandbox.fork(1).await.map(drop), denied)?;
+    fails(client.create(SandboxConfig::default()).await.map(drop), denied)?;
+    require(sandbox.download_file("note").await? == "the old one", "the old file is lost")?;
+    require(sandbox.list_snapshots().await?.len() == 1, "the old snapshot is lost")?;
+    disk.remount("rw")?;
+    sandbox.upload_file("note", "the new one").await?;
+    sandbox.restore_snapshot(&snapshot.id).await?;
+    require(sandbox.download_file("note").await? == "the old one", "the snapshot holds something else")?;
+    sandbox.close().await?;
+    require(client.list(ListFilter::default()).await?.is_empty(), "it cannot be closed afterwards")
 }

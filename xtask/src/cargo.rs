@@ -2,9 +2,24 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::Result;
+
+/// The engine that was started for the tests, as `DOCKER_HOST` spells it.
+static ENGINE: OnceLock<String> = OnceLock::new();
+
+/// Lets everything that is run from now on use the engine at `host`.
+pub(crate) fn use_engine(host: String) {
+    // There is one at most.
+    ENGINE.set(host).ok();
+}
+
+/// The engine that was started for the tests.
+pub(crate) fn engine_host() -> Option<&'static str> {
+    ENGINE.get().map(String::as_str)
+}
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -15,6 +30,9 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     command.args(arguments).current_dir(root());
+    if let Some(host) = engine_host() {
+        command.env("DOCKER_HOST", host);
+    }
     command
 }
 

@@ -4,6 +4,8 @@
 
 mod cargo;
 mod checks;
+mod engine;
+mod images;
 mod matrix;
 mod tests;
 mod tidy;
@@ -16,9 +18,11 @@ type Result<T = (), E = String> = std::result::Result<T, E>;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test                        everything: the checks of `ci`, then all tests, conformance and examples
+  test [--provision]          everything: the checks of `ci`, then all tests, conformance and examples. Those at a Docker engine use
+                              the one that answers; where none does, `--provision` (or CI=true) has root on Debian install and start one
   ci                          the checks alone: format, lints, tidy, features, dependencies, documentation, generated pages
-  conformance [--provider P] [PART]  the conformance suite, of one provider, or the cases with PART in their names
+  conformance [--provision] [--provider P] [PART]
+                              the conformance suite, of one provider, or the cases with PART in their names
   matrix [--check]            writes docs/capabilities.md, or compares it
   tidy                        what no lint knows: names, sizes, documentation, where things may stand
   features                    each crate alone, without default features, with each feature, with all
@@ -32,9 +36,11 @@ fn main() -> ExitCode {
             println!("{HELP}");
             Ok(())
         }
-        ["test"] => checks::all().and_then(|()| tests::all()),
+        ["test"] => checks::all().and_then(|()| tests::all(provision_in_ci())),
+        ["test", "--provision"] => checks::all().and_then(|()| tests::all(true)),
         ["ci"] => checks::all(),
-        ["conformance", rest @ ..] => tests::conformance(rest),
+        ["conformance", "--provision", rest @ ..] => tests::with_engine(true, || tests::conformance(rest)),
+        ["conformance", rest @ ..] => tests::with_engine(provision_in_ci(), || tests::conformance(rest)),
         ["matrix"] => matrix::write(),
         ["matrix", "--check"] => matrix::check(),
         ["tidy"] => tidy::run(),
@@ -49,4 +55,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether this is a machine that was made for running tests.
+fn provision_in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
 }

@@ -1,12 +1,24 @@
 //! What runs something of ours.
 
+use crate::engine::Engine;
 use crate::{Result, cargo};
 
 /// The examples that CI runs, all of them on the provider `local`.
 const EXAMPLES: &[&str] = &["quickstart", "watch", "own_layer"];
 
+/// Does `work` with a Docker engine, if there can be one. What was started for it ends with it, also when it fails.
+pub(crate) fn with_engine(may_provision: bool, work: impl FnOnce() -> Result) -> Result {
+    let _engine = Engine::ready(may_provision)?;
+    work()
+}
+
 /// Every test, the conformance suite and the examples.
-pub(crate) fn all() -> Result {
+pub(crate) fn all(may_provision: bool) -> Result {
+    with_engine(may_provision, everything)
+}
+
+fn everything() -> Result {
+    // With what is off by default, whose tests would otherwise pass silently.
     cargo::run(&["test", "--workspace", "--all-features", "--exclude", "grainchain-tests"])?;
     for example in EXAMPLES {
         let mut command =

@@ -28,7 +28,7 @@ const TOP_LEVEL: &[&str] = &[
 const PROVIDER_FILES: &[&str] = &["config.rs", "lib.rs", "provider.rs", "sandbox.rs", "lifecycle.rs"];
 
 /// Crates that are providers.
-const PROVIDERS: &[&str] = &["local"];
+const PROVIDERS: &[&str] = &["docker", "local"];
 
 /// Runs every check and names all faults at once.
 pub(crate) fn run() -> Result {

@@ -44,6 +44,8 @@ capabilities! {
     SeparateOutput = "separate stdout and stderr", "redirect one of them to a file";
     /// A timeout kills everything the command started.
     TreeKill = "kill by tree", "close the sandbox to end what is left";
+    /// A signal that ended a command is told apart from an exit code.
+    ExitSignals = "exit signals", "take an exit code of 128 + n for a possible signal n, as shells have it";
     /// `spawn` and `list_processes`, with stdin and signals.
     Processes = "processes", "use execute with a timeout";
     /// A terminal for a process.
@@ -99,8 +101,8 @@ impl fmt::Display for Capability {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Details {
-    /// Capabilities within a facet: `SeparateOutput`, `TreeKill`, `Pty`, `Attach`, `MemorySnapshots`, `Pause`, `Terminate`,
-    /// `SetLifetime`.
+    /// Capabilities within a facet: `SeparateOutput`, `TreeKill`, `ExitSignals`, `Pty`, `Attach`, `MemorySnapshots`,
+    /// `Pause`, `Terminate`, `SetLifetime`.
     pub within: BTreeSet<Capability>,
     /// The languages that `run_code` knows here; whether the interpreter is installed shows at its first use.
     pub languages: Vec<Language>,

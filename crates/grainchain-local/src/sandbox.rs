@@ -270,6 +270,7 @@ pub(crate) fn details() -> Details {
     [
         Capability::SeparateOutput,
         Capability::TreeKill,
+        Capability::ExitSignals,
         Capability::Pty,
         Capability::Attach,
         Capability::Pause,

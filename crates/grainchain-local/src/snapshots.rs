@@ -1,5 +1,6 @@
 //! Snapshots of the workspace.
 
+use crate::fork::{FOR_FORK, is_for_fork};
 use crate::sandbox::{LocalSandbox, stage};
 use crate::snapshot::{
     self, CreateOptions, LiveWriters, Problem, RestoreOptions, SnapshotRecord, Store, Writers,
@@ -15,6 +16,11 @@ use grainchain_core::{
 impl Snapshots for LocalSandbox {
     /// Everything stands still while the snapshot is taken, so that it shows the workspace at one moment.
     async fn create(&self, request: CreateSnapshot) -> Result<SnapshotInfo> {
+        if request.metadata.contains_key(FOR_FORK) {
+            return Err(Error::bad_request(format!("the label `{FOR_FORK}` is kept for what forks need"))
+                .hint("choose another key")
+                .option("metadata"));
+        }
         self.alone(move |sandbox, mut state| {
             let options = CreateOptions {
                 name: request.name,
@@ -67,7 +73,7 @@ impl Snapshots for LocalSandbox {
             for record in broken {
                 tracing::warn!(file = %record.file_name.display(), reason = record.reason, "a snapshot cannot be read");
             }
-            let mut infos: Vec<_> = records.into_iter().map(info).collect();
+            let mut infos: Vec<_> = records.into_iter().filter(|record| !is_for_fork(record)).map(info).collect();
             infos.sort_by_key(|info| info.created_at);
             Ok(infos)
         })
@@ -96,6 +102,7 @@ impl LocalSandbox {
         self.recover_stillness()?;
         if self.folder.snapshots().exists() {
             Store::open(self.folder.snapshots())?.recover(&self.folder.workspace())?;
+            self.clear_forks()?;
         }
         Ok(())
     }

@@ -20,7 +20,10 @@ impl Bare {
     }
 
     fn details() -> Details {
-        Details::default().with(Capability::SeparateOutput).with(Capability::TreeKill)
+        Details::default()
+            .with(Capability::SeparateOutput)
+            .with(Capability::TreeKill)
+            .with(Capability::ExitSignals)
     }
 
     fn strip(parts: Parts) -> Parts {

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use grainchain_core::{Client, ConfigOption, ListFilter, Result, Sandbox, SandboxConfig, SandboxId};
+use grainchain_core::{
+    Client, ConfigOption, ErrorKind, ListFilter, Result, Sandbox, SandboxConfig, SandboxId,
+};
 use tokio::sync::OnceCell;
 
 use crate::check::Outcome;
@@ -120,7 +122,11 @@ impl Context {
         for info in &listed {
             check!(!ids.contains(&info.id), "{} is still listed after it was closed", info.id);
             if info.lease.as_ref().is_some_and(|lease| lease.owner == self.mark()) {
-                self.client().remove(&info.id).await?;
+                match self.client().remove(&info.id).await {
+                    // Ended just now by whoever began it.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
             }
         }
         if self.shared.setup.processes_left(self.mark()).await.is_none() {

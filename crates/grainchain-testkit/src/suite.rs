@@ -22,11 +22,23 @@ const AT_ONCE: usize = 6;
 /// When no runtime can be started.
 pub fn run(setups: &[(Setup, Vec<Case>)]) -> ExitCode {
     let mut arguments = Arguments::from_args();
+    if setups.is_empty() {
+        return nowhere();
+    }
     arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
     let runtime = Arc::new(runtime());
     let trials = setups.iter().flat_map(|(setup, extra)| trials(&runtime, setup, extra)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     conclusion.exit_code()
+}
+
+/// A run of nothing would end in `ok`, and whoever named a set-up that is not there would believe it.
+#[expect(clippy::print_stderr, reason = "as any test binary says why it failed")]
+fn nowhere() -> ExitCode {
+    eprintln!(
+        "error: there is no set-up to run the suite at: none of those asked for is known and usable here"
+    );
+    ExitCode::FAILURE
 }
 
 fn runtime() -> Runtime {

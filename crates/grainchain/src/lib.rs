@@ -8,14 +8,22 @@ pub mod local {
     pub use grainchain_local::*;
 }
 
+/// The provider `docker`, for programs that set it up themselves.
+#[cfg(feature = "docker")]
+pub mod docker {
+    pub use grainchain_docker::*;
+}
+
 /// Every provider there is, by the feature that enables it.
-const KNOWN: &[&str] = &["local"];
+const KNOWN: &[&str] = &["docker", "local"];
 
 /// The table of the providers that this program was built with.
 pub fn registry() -> Registry {
     let enabled = [
         #[cfg(feature = "local")]
         grainchain_local::ENTRY,
+        #[cfg(feature = "docker")]
+        grainchain_docker::ENTRY,
     ];
     Registry::new(enabled, KNOWN.iter().copied())
 }

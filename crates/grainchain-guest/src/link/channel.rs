@@ -8,8 +8,8 @@ use bytes::Bytes;
 use grainchain_core::{Effect, Error, ErrorKind, Result};
 
 use super::drive::Shared;
-use super::frame::MAX_PAYLOAD;
-use super::half::{Ended, Over, cost};
+use super::frame::{MAX_PAYLOAD, legible};
+use super::state::{Ended, Over, cost};
 
 /// One conversation within a session: bytes in frames, both ways, each way with an end of its own.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Sender {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, mark: u8, bytes: &Bytes) -> Poll<Result<()>> {
         let mut state = self.shared.lock();
-        if let Some(over) = &state.over {
+        if let Some(over) = state.refusal() {
             return Poll::Ready(Err(over.to_error()));
         }
         let Some(half) = state.channels.get_mut(&self.channel) else { return Poll::Ready(Err(unwanted())) };
@@ -165,7 +165,7 @@ impl Receiver {
         match (&half.ended, over) {
             (Some(Ended::Finished), _) => Poll::Ready(Ok(None)),
             (Some(Ended::Reset(reason)), _) => {
-                let reason = String::from_utf8_lossy(reason);
+                let reason = legible(reason);
                 Poll::Ready(Err(Error::new(
                     ErrorKind::Connection,
                     format!("the other side broke off: {reason}"),

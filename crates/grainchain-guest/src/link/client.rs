@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::channel::Channel;
 use super::drive::{Shared, Stopped, drive};
-use super::half::Over;
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::{Dial, Pipe};
-use super::state::{Role, State};
+use super::state::{CLOSED, Over, Role, State};
 
 /// How long the other side may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long what was said before a goodbye may take to go out, with the goodbye; after that the link is closed without.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// The first pause before dialling again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// See [`FIRST_PAUSE`].
@@ -89,7 +90,7 @@ impl Link {
     pub async fn connect(dial: Arc<dyn Dial>, config: LinkConfig) -> Result<(Self, Bytes)> {
         let wish = Wish { session: SessionId::NEW, received: 0 };
         let (pipe, grant) = greet(&*dial, &config.token, wish).await?;
-        let shared = Shared::new(State::new(Role::Client));
+        let shared = Shared::new(State::new(Role::Client { channels: grant.channels }));
         let epoch = shared.lock().resume(grant.received).map_err(|fault| broken(&fault))?;
         let keeper = Keeper { shared: Arc::clone(&shared), dial, config, session: grant.session };
         tokio::spawn(keeper.keep(pipe, epoch));
@@ -100,14 +101,16 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// `BadRequest` when the header is too long, `Connection` when the session is over.
+    /// `BadRequest` when the header is too long, `Exhausted` when as many channels are open as the other side allows, `Connection` when
+    /// the session is over.
     pub fn open(&self, header: Bytes) -> Result<Channel> {
         let shared = &self.handle.0;
-        let channel = shared.lock().open(header).map_err(|over| over.to_error().effect(Effect::None))?;
+        let channel = shared.lock().open(header).map_err(|error| error.effect(Effect::None))?;
         Ok(Channel::new(shared, channel))
     }
 
-    /// Ends the session: what is still open in it breaks off on both sides.
+    /// Ends the session: what is still open in it breaks off on both sides. What was said before still goes out, if the other side
+    /// takes it within 5 s.
     pub fn close(&self) {
         self.handle.0.lock().close();
     }
@@ -119,8 +122,7 @@ impl Link {
             if let Some(over) = &state.over {
                 return Poll::Ready(over.to_error());
             }
-            state.mourners.retain(|waker| !waker.will_wake(cx.waker()));
-            state.mourners.push(cx.waker().clone());
+            state.mourn(cx.waker());
             Poll::Pending
         })
         .await
@@ -165,7 +167,13 @@ impl Keeper {
         let _ended = EndWhenDropped(Arc::clone(&self.shared));
         loop {
             let nothing = |_, _| {};
-            let over = match drive(&self.shared, pipe, epoch, self.config.ping, nothing).await {
+            let driven = drive(&self.shared, pipe, epoch, self.config.ping, nothing);
+            let stopped = tokio::select! {
+                biased;
+                stopped = driven => stopped,
+                () = self.goodbye_overdue() => Stopped::Over,
+            };
+            let over = match stopped {
                 Stopped::Broken(error) => match self.redial(error).await {
                     Ok(next) => {
                         (pipe, epoch) = next;
@@ -177,11 +185,25 @@ impl Keeper {
                     ErrorKind::Connection,
                     format!("the other side of the link does not keep to the protocol: {fault}"),
                 ),
-                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, "the link was closed"),
+                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, CLOSED),
             };
             self.shared.lock().end(over);
             return;
         }
+    }
+
+    /// Ready when the goodbye was asked for and has not gone out in time.
+    async fn goodbye_overdue(&self) {
+        poll_fn(|cx| {
+            let mut state = self.shared.lock();
+            if state.is_closing() {
+                return Poll::Ready(());
+            }
+            state.mourn(cx.waker());
+            Poll::Pending
+        })
+        .await;
+        sleep(GOODBYE).await;
     }
 
     /// Another pipe for the same session.
@@ -196,7 +218,7 @@ impl Keeper {
                     return Err(over.clone());
                 }
                 if state.is_closing() {
-                    return Err(Over::new(ErrorKind::Connection, "the link was closed"));
+                    return Err(Over::new(ErrorKind::Connection, CLOSED));
                 }
                 Wish { session: self.session, received: state.received() }
             };

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::frame::{self, Fault, Frame};
@@ -18,8 +18,12 @@ use super::state::{Arrived, State, encode};
 
 /// How much is read at once at least.
 const READ: usize = 256 * 1024;
-/// How much is gathered before it is written.
-const GATHER: usize = 256 * 1024;
+/// How much is gathered before it is written: about one large frame, because what is gathered cannot be overtaken.
+const GATHER: usize = 64 * 1024;
+/// Down to where that has to be written before more is gathered, so that it does not become two.
+const REST: usize = 4 * 1024;
+/// Up to here a copy costs less than another piece of a vectored write. A pipe without those is spared a write of each header.
+const COPIED: usize = 1024;
 /// How many pieces one write takes.
 const PIECES: usize = 32;
 /// How many pings stay unanswered before a pipe counts as broken.
@@ -60,8 +64,10 @@ pub(crate) async fn drive(
     ping: Duration,
     mut opened: impl FnMut(u32, Bytes),
 ) -> Stopped {
+    let copied = if pipe.is_write_vectored() { COPIED } else { frame::MAX_PAYLOAD };
     let mut driver = Driver {
         pipe,
+        copied,
         incoming: BytesMut::new(),
         small: BytesMut::new(),
         pieces: VecDeque::new(),
@@ -101,6 +107,8 @@ pub(crate) async fn drive(
 
 struct Driver {
     pipe: Box<dyn Pipe>,
+    /// Up to which length payloads are copied to what is written with them.
+    copied: usize,
     incoming: BytesMut,
     small: BytesMut,
     pieces: VecDeque<Bytes>,
@@ -173,8 +181,9 @@ impl Driver {
         if self.incoming.capacity() - self.incoming.len() < frame::MAX_PAYLOAD {
             self.incoming.reserve(READ);
         }
-        let poll = tokio_read(Pin::new(&mut self.pipe), cx, &mut self.incoming);
-        match poll {
+        // A future of one poll: a read that is not ready has taken nothing.
+        let read = pin!(self.pipe.read_buf(&mut self.incoming));
+        match read.poll(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(Stopped::Broken(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(_)) => Ok(true),
@@ -182,14 +191,17 @@ impl Driver {
         }
     }
 
-    /// Takes frames from the session, while what waits to be written is little.
+    /// Takes frames from the session, if little of the last ones waits to be written.
     fn gather(&mut self, state: &mut State, idle: bool) {
         let mut waiting: usize = self.pieces.iter().map(Bytes::len).sum();
+        if waiting > REST {
+            return;
+        }
         while waiting + self.small.len() < GATHER {
             let Some(frame) = state.next(idle) else { break };
             self.closed |= frame == Frame::Close;
             let before = self.pieces.len();
-            encode(&frame, &mut self.pieces, &mut self.small);
+            encode(&frame, self.copied, &mut self.pieces, &mut self.small);
             waiting += self.pieces.range(before..).map(Bytes::len).sum::<usize>();
         }
         if !self.small.is_empty() {
@@ -229,28 +241,5 @@ impl Driver {
             }
         }
         Ok(wrote)
-    }
-}
-
-/// One read into the spare room of `into`.
-fn tokio_read(
-    pipe: Pin<&mut Box<dyn Pipe>>,
-    cx: &mut Context<'_>,
-    into: &mut BytesMut,
-) -> Poll<io::Result<usize>> {
-    use bytes::BufMut;
-    let room = into.chunk_mut();
-    #[expect(unsafe_code, reason = "BytesMut cannot know what a reader has filled")]
-    // SAFETY: `ReadBuf` never writes uninitialised bytes into it, and only what it says is filled is taken over.
-    unsafe {
-        let mut buffer = ReadBuf::uninit(room.as_uninit_slice_mut());
-        let poll = pipe.poll_read(cx, &mut buffer);
-        let filled = buffer.filled().len();
-        poll.map(|result| {
-            result.map(|()| {
-                into.advance_mut(filled);
-                filled
-            })
-        })
     }
 }

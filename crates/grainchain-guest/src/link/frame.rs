@@ -13,6 +13,8 @@ pub(crate) const MAX_PAYLOAD: usize = 64 * 1024;
 pub(crate) const HEADER: usize = 12;
 /// The longest reason of a reset; the rest is cut.
 const MAX_REASON: usize = 1024;
+/// Up to here a payload is copied. Else a peer could make us keep a large buffer for each of many bytes that nobody reads.
+const COPIED: usize = 4096;
 
 /// One frame. All but the last three are counted, and sent again after a lost pipe until the other side has confirmed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +146,7 @@ impl Frame {
     }
 }
 
-/// The next frame in `buffer`, which loses its bytes, or none while it is not complete. Payloads share the buffer's memory.
+/// The next frame in `buffer`, which loses its bytes, or none while it is not complete. Large payloads share the buffer's memory.
 ///
 /// # Errors
 ///
@@ -181,7 +183,13 @@ pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
         return Ok(None);
     }
     buffer.advance(HEADER);
-    let mut payload = buffer.split_to(size).freeze();
+    let mut payload = if size <= COPIED {
+        let copy = Bytes::copy_from_slice(&buffer[..size]);
+        buffer.advance(size);
+        copy
+    } else {
+        buffer.split_to(size).freeze()
+    };
     Ok(Some(match kind {
         1 => Frame::Open { channel, header: payload },
         2 if payload.is_empty() => return Err(Fault::Malformed("data without bytes")),
@@ -195,4 +203,10 @@ pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, Fault> {
         9 => Frame::Ping,
         _ => Frame::Pong,
     }))
+}
+
+/// Words of the other side for a message of ours: as much as a reset may say, on one line, and nothing that a terminal would obey.
+pub(crate) fn legible(words: &[u8]) -> String {
+    let words = String::from_utf8_lossy(&words[..words.len().min(MAX_REASON)]);
+    words.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -5,7 +5,7 @@
 //!   hello    magic, version, nonce, session, received  →
 //!          ←  magic, version, nonce, proof                hello
 //!   proof                                              →
-//!          ←  session, received, length, words            welcome, or a refusal
+//!          ←  session, received, channels, words          welcome, or a refusal
 //! ```
 //!
 //! A proof is an HMAC-SHA256 over everything said so far, under a token that both know and that never travels. So neither side can be
@@ -16,6 +16,7 @@ use grainchain_core::{Effect, Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::frame::legible;
 use super::pipe::Pipe;
 
 /// What the protocol is called on the wire.
@@ -27,7 +28,7 @@ const MAX_WORDS: usize = 64 * 1024;
 
 const CLIENT_HELLO: usize = 8 + 4 + 32 + 16 + 8;
 const SERVER_HELLO: usize = 8 + 4 + 32 + 32;
-const ANSWER: usize = 1 + 16 + 8 + 4;
+const ANSWER: usize = 1 + 16 + 8 + 4 + 4;
 
 /// What both sides must know to talk to each other: at least sixteen bytes that nobody can guess.
 #[derive(Clone)]
@@ -105,6 +106,8 @@ pub(crate) struct Grant {
     pub(crate) session: SessionId,
     /// How many counted frames of this session it has received.
     pub(crate) received: u64,
+    /// How many channels the client may have open at a time.
+    pub(crate) channels: usize,
     pub(crate) words: Bytes,
 }
 
@@ -142,17 +145,17 @@ pub(crate) async fn greet(pipe: &mut dyn Pipe, token: &Token, wish: Wish) -> Res
     let granted = answer.get_u8() == 1;
     let mut session = [0; 16];
     answer.copy_to_slice(&mut session);
-    let (received, length) = (answer.get_u64_le(), answer.get_u32_le() as usize);
+    let (received, channels) = (answer.get_u64_le(), answer.get_u32_le() as usize);
+    let length = answer.get_u32_le() as usize;
     if length > MAX_WORDS {
         return Err(Error::new(ErrorKind::Connection, "the welcome of the link is too long"));
     }
     let mut words = vec![0; length];
     receive(pipe, &mut words).await?;
     if !granted {
-        let words = String::from_utf8_lossy(&words).into_owned();
-        return Err(Error::not_found(words).effect(Effect::Possible));
+        return Err(Error::not_found(legible(&words)).effect(Effect::Possible));
     }
-    Ok(Grant { session: SessionId(session), received, words: words.into() })
+    Ok(Grant { session: SessionId(session), received, channels, words: words.into() })
 }
 
 /// The server's half, up to the point where the client is believed. `settle` decides what it gets.
@@ -189,13 +192,14 @@ pub(crate) async fn welcome(
     wish.copy_to_slice(&mut session);
     let settled = settle(Wish { session: SessionId(session), received: wish.get_u64_le() });
     let mut answer = BytesMut::new();
-    let (granted, session, received, words) = match &settled {
-        Ok(grant) => (1, grant.session.0, grant.received, &grant.words[..]),
-        Err(reason) => (0, [0; 16], 0, reason.as_bytes()),
+    let (granted, session, received, channels, words) = match &settled {
+        Ok(grant) => (1, grant.session.0, grant.received, grant.channels, &grant.words[..]),
+        Err(reason) => (0, [0; 16], 0, 0, reason.as_bytes()),
     };
     answer.put_u8(granted);
     answer.put_slice(&session);
     answer.put_u64_le(received);
+    answer.put_u32_le(u32::try_from(channels).unwrap_or(u32::MAX));
     answer.put_u32_le(u32::try_from(words.len()).unwrap_or(u32::MAX));
     answer.put_slice(words);
     send(pipe, &answer).await?;

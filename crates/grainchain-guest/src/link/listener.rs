@@ -11,10 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use super::channel::Channel;
 use super::drive::{Shared, Stopped, drive};
-use super::half::Over;
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::Pipe;
-use super::state::{Role, State};
+use super::state::{Over, Role, State};
 
 /// How long a client may take to greet.
 const GREETING: Duration = Duration::from_secs(10);
@@ -147,18 +146,15 @@ impl Listener {
         let welcome = handshake::welcome(&mut *pipe, &config.token, |wish| {
             let (session, shared, epoch) = self.settle(wish)?;
             let received = shared.lock().received();
-            settled = Some((shared, epoch));
-            Ok(Grant { session, received, words: config.words.clone() })
+            settled = Some((session, shared, epoch));
+            Ok(Grant { session, received, channels: config.channels, words: config.words.clone() })
         });
         let greeted = timeout(GREETING, welcome).await;
         let greeted = greeted.unwrap_or_else(|_elapsed| {
             Err(Error::new(ErrorKind::Timeout, format!("the client did not greet within {GREETING:?}")))
         });
-        let session = match (&greeted, &settled) {
-            (Ok(grant), _) => grant.session,
-            (Err(_), _) => SessionId::NEW,
-        };
-        let Some((shared, epoch)) = settled else { return greeted.map(drop) };
+        let Some((session, shared, epoch)) = settled else { return greeted.map(drop) };
+        // Also a session whose client never hears of it has to end.
         let attendance = Attendance { listener: self.clone(), session, shared: Arc::clone(&shared), epoch };
         greeted?;
         self.shared.connected.send_modify(|count| *count += 1);
@@ -241,10 +237,16 @@ impl Drop for Attendance {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             sleep(grace).await;
-            if shared.lock().pipe == epoch {
-                let reason = format!("the client was not connected for {grace:?}");
-                listener.end(session, &shared, Over::new(ErrorKind::Connection, reason));
+            {
+                // Held for both, so that a client that comes this very moment finds the session or does not, and not half of it.
+                let mut all = listener.shared.lock();
+                if shared.lock().pipe != epoch {
+                    return;
+                }
+                all.remove(&session);
             }
+            let reason = format!("the client was not connected for {grace:?}");
+            shared.lock().end(Over::new(ErrorKind::Connection, reason));
         });
     }
 }

@@ -10,7 +10,6 @@ mod channel;
 mod client;
 mod drive;
 mod frame;
-mod half;
 mod handshake;
 mod listener;
 mod pipe;

@@ -4,6 +4,8 @@ mod attacks;
 mod channels;
 mod frames;
 mod resuming;
+mod servers;
+mod state;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use grainchain_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
 use super::{Channel, Dial, Link, LinkConfig, Listener, ListenerConfig, Pipe, Token};
+
+/// Of paused time: whatever takes longer hangs.
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn token() -> Token {
     Token::new(&b"0123456789abcdef"[..]).expect("long enough")

@@ -199,6 +199,12 @@ pub(super) fn apply(fd: BorrowedFd<'_>, attrs: &Attrs) -> Result<Vec<String>> {
             Err(error) => return Err(error),
         }
     }
+    let differ = xattrs_of_fd(fd)? != attrs.xattrs;
+    if differ && !link && is.mode & 0o200 == 0 {
+        // Attributes are written like data: a file that forbids that to its owner gets its own mode below.
+        let open = Mode::from_raw_mode(is.mode & 0o7777 | 0o200);
+        rustix::fs::chmodat(CWD, path.as_str(), open, AtFlags::empty())?;
+    }
     apply_xattrs(&path, fd, attrs, &mut missing)?;
     if !link {
         rustix::fs::chmodat(CWD, path.as_str(), Mode::from_raw_mode(mode), AtFlags::empty())?;

@@ -32,13 +32,6 @@ pub(crate) struct CreateOptions {
 }
 
 impl CreateOptions {
-    /// Sets the name.
-    #[must_use]
-    pub(crate) fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
     /// Says who may be writing to the workspace.
     #[must_use]
     pub(crate) fn writers(mut self, writers: Writers) -> Self {

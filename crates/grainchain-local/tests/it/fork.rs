@@ -1,6 +1,6 @@
 //! Copies of a living sandbox.
 
-use grainchain_core::{ErrorKind, GcOptions, SandboxConfig, SandboxStatus};
+use grainchain_core::{CreateSnapshot, ErrorKind, GcOptions, SandboxConfig, SandboxStatus};
 
 use crate::world::{FOREVER, background, eventually, is_alive, is_frozen, refused, run, world};
 
@@ -39,6 +39,13 @@ async fn a_fork_of_none_or_of_too_many_is_refused() {
         refused(sandbox.fork(count).await, ErrorKind::BadRequest, "copies");
     }
     assert_eq!(world.ids().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_label_of_what_forks_need_is_refused() {
+    let world = world();
+    let request = CreateSnapshot::filesystem().metadata("grainchain.fork", "mine");
+    refused(world.sandbox().await.create_snapshot(request).await, ErrorKind::BadRequest, "grainchain.fork");
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
 use grainchain_core::sandbox::TransferProgress;
-use grainchain_core::{ByteSize, ErrorKind};
+use grainchain_core::{ByteSize, Content, ErrorKind};
 use tar::{Builder, EntryType, Header};
 
-use super::support::{noise, sh};
+use super::support::{noise, secs, sh};
 use crate::case::cases;
 use crate::check::{Outcome, fails};
 
@@ -235,6 +238,51 @@ cases! { archive:
         let sandbox = cx.sandbox().await?;
         let _ = sandbox.write_archive("in", hostile("device", EntryType::Char, "", b"")).await;
         same!(sh(&sandbox, "[ -c in/device ] && echo made || :").await?, "");
+    }
+
+    fn a_stalled_archive_holds_nobody_up(cx) needs [Archive] {
+        let sandbox = cx.create(cx.config()).await?;
+        let whole = hostile("data", EntryType::Regular, "", &noise(50_000, 14));
+        let beginning = Bytes::copy_from_slice(&whole[..20_000]);
+        let endless = stream::once(async { Ok(beginning) }).chain(stream::pending());
+        let stalled = sandbox.write_archive("in", Content::from_stream(endless, None));
+        let others = async {
+            for _ in 0..10 {
+                same!(sandbox.execute(["echo", "on"]).timeout(secs(20)).await?.stdout(), "on\n");
+                sandbox.info().await?;
+                sandbox.write_archive("beside", hostile("small", EntryType::Regular, "", b"x")).await?;
+                same!(entries(&sandbox.read_archive("beside").await?.into_bytes(ByteSize::mib(1)).await?)?, ["small"]);
+            }
+            sandbox.close().await?;
+            Outcome::Ok(())
+        };
+        tokio::select! {
+            biased;
+            others = others => others?,
+            stalled = stalled => { stalled?; return Err("an endless archive ended".into()) }
+        }
+    }
+
+    fn archives_move_while_commands_flood(cx) needs [Archive] {
+        let sandbox = cx.sandbox().await?;
+        let host = tempfile::tempdir()?;
+        for number in 0..100_u32 { std::fs::write(host.path().join(format!("f{number}")), noise(10_000, number))?; }
+        let floods: Vec<_> = (0..4).map(|_| tokio::spawn(sandbox.execute("while :; do echo flood; done").timeout(secs(50)).into_future())).collect();
+        let moves = (0..8).map(|number| {
+            let (sandbox, host) = (sandbox.clone(), host.path());
+            async move {
+                let (path, back) = (format!("copy{number}"), tempfile::tempdir()?);
+                sandbox.upload_dir(host, &path).await?;
+                sandbox.download_dir(&path, back.path()).await?;
+                for number in 0..100_u32 {
+                    check!(std::fs::read(back.path().join(format!("f{number}")))? == noise(10_000, number), "f{number} of {path} differs");
+                }
+                Outcome::Ok(())
+            }
+        });
+        let moved = try_join_all(moves).await;
+        floods.iter().for_each(tokio::task::JoinHandle::abort);
+        moved?;
     }
 
     fn modification_times_travel(cx) needs [Archive, Files] {

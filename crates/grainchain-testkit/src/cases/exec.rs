@@ -155,7 +155,9 @@ cases! { exec:
     fn sixty_four_commands_run_at_once(cx) {
         let sandbox = cx.sandbox().await?;
         let outputs = try_join_all((0..64).map(|number| {
-            let command = sandbox.execute(format!("echo {number}; echo {number} >&2; exit {number}"));
+            // Each waits for all the others: one after the other they would never end.
+            let meet = "echo >> here; while [ $(wc -l < here) -lt 64 ]; do sleep 1; done";
+            let command = sandbox.execute(format!("{meet}; echo {number}; echo {number} >&2; exit {number}")).timeout(secs(50));
             async move { command.await }
         }))
         .await?;

@@ -1,7 +1,12 @@
 //! Copies of a living sandbox.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::try_join;
+
 use super::support::sh;
 use crate::case::cases;
+use crate::check::Outcome;
 
 cases! { fork:
     fn copies_begin_as_the_original_is_now(cx) needs [Fork] {
@@ -13,6 +18,22 @@ cases! { fork:
         for copy in &copies {
             same!(sh(copy, "cat d/f").await?, "inherited\n");
         }
+    }
+
+    fn what_a_fork_needs_for_itself_is_no_snapshot(cx) needs [Fork, Snapshots] {
+        let sandbox = cx.sandbox().await?;
+        sh(&sandbox, "i=0; while [ $i -lt 200 ]; do echo $i > f$i; i=$((i+1)); done").await?;
+        let over = AtomicBool::new(false);
+        let forking = async {
+            for _ in 0..3 { sandbox.fork(2).await?.iter().for_each(|copy| cx.adopt(copy)); }
+            over.store(true, Ordering::Relaxed);
+            Outcome::Ok(())
+        };
+        let looking = async {
+            while !over.load(Ordering::Relaxed) { same!(sandbox.list_snapshots().await?.len(), 0, "the snapshots during a fork"); }
+            Outcome::Ok(())
+        };
+        try_join(forking, looking).await?;
     }
 
     fn copies_go_their_own_ways(cx) needs [Fork] {

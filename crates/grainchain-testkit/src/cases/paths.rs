@@ -275,6 +275,25 @@ cases! { paths:
         fails(sandbox.upload_file("new/", "x").await, &[ErrorKind::BadRequest, ErrorKind::NotFound])?;
     }
 
+    fn a_directory_that_may_not_be_written_is_denied_and_keeps_what_it_holds(cx) needs [Files] {
+        let sandbox = cx.sandbox().await?;
+        sh(&sandbox, "mkdir closed; echo old > closed/f; echo mine > mine; chmod 500 closed").await?;
+        // Who runs as root may write everywhere.
+        if sh(&sandbox, "id -u").await? == "0\n" {
+            return sh(&sandbox, "echo new > closed/f").await.map(drop);
+        }
+        for result in [
+            sandbox.upload_file("closed/f", "new").await.map(drop),
+            sandbox.upload_file("closed/new", "new").await.map(drop),
+            sandbox.make_dir("closed/dir").await,
+        ] {
+            let error = fails(result, &[ErrorKind::Denied])?;
+            check!(error.to_string().contains("closed"), "does not name the path: {error}");
+        }
+        fails(sandbox.rename(Rename::new("mine", "closed/mine")).await, &[ErrorKind::Denied])?;
+        same!(sh(&sandbox, "cat mine; ls -A closed; cat closed/f; chmod 700 closed").await?, "mine\nf\nold\n");
+    }
+
     fn a_file_that_may_not_be_read_is_denied(cx) needs [Files] {
         let sandbox = cx.sandbox().await?;
         sh(&sandbox, "echo x > closed; chmod 000 closed").await?;

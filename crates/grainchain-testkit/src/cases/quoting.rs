@@ -1,6 +1,6 @@
 //! Arguments, variables and paths arrive exactly as they are.
 
-use grainchain_core::{ErrorKind, ReadFile};
+use grainchain_core::{ErrorKind, FileKind, ReadFile, Remove, Rename};
 
 use super::support::secs;
 use crate::case::cases;
@@ -16,6 +16,14 @@ const CRUEL: &[&str] = &[
     "2>&1", "(a)", "{a,b}", "a\nb", "\n", "a\n", "\r\n", "\t", "\u{1b}[31m", "\u{7f}", "\u{1}", "é", "e\u{301}", "日本語", "😀", "\u{202e}abc",
     "\u{feff}", "$'a'", "$\"a\"", "=", "a=b", "\\x41", "\\101", "EOF", "\nEOF\n", "'; exit 9; '", "\"; exit 9; \"", "$(exit 9)",
 ];
+
+/// The cruel values that can be file names.
+fn cruel_names() -> Vec<String> {
+    let mut names: Vec<_> = CRUEL.iter().chain([&META]).filter(|name| !name.is_empty()).map(|name| name.replace('/', "_")).collect();
+    names.sort();
+    names.dedup();
+    names
+}
 
 cases! { quoting:
     fn every_ascii_character_arrives_in_an_argument(cx) {
@@ -78,6 +86,15 @@ cases! { quoting:
         same!(sandbox.execute(line).envs(variables).await?.stdout(), expected);
     }
 
+    fn cruel_variables_of_the_sandbox_arrive_as_they_are(cx) honours [EnvironmentVars] {
+        let values = || CRUEL.iter().chain([&META]).enumerate();
+        let config = values().fold(cx.config(), |config, (number, value)| config.env(format!("V{number}"), *value));
+        let sandbox = cx.create(config).await?;
+        let line: String = values().map(|(number, _)| format!("printf '[%s]' \"$V{number}\"; ")).collect();
+        let expected: String = values().map(|(_, value)| format!("[{value}]")).collect();
+        same!(sandbox.execute(line).await?.stdout(), expected);
+    }
+
     fn a_variable_is_not_evaluated(cx) {
         let sandbox = cx.sandbox().await?;
         let output = sandbox.execute("ls").env("BOOM", "$(echo x > evaluated)`echo x > evaluated`").await?;
@@ -129,10 +146,7 @@ cases! { quoting:
 
     fn cruel_names_arrive_in_paths(cx) needs [Files] {
         let sandbox = cx.sandbox().await?;
-        let mut names: Vec<String> =
-            CRUEL.iter().filter(|name| !name.is_empty()).map(|name| format!("d/{}", name.replace('/', "_"))).collect();
-        names.sort();
-        names.dedup();
+        let names: Vec<_> = cruel_names().into_iter().map(|name| format!("d/{name}")).collect();
         for name in &names {
             sandbox.upload_file(name, name.as_str()).await?;
         }
@@ -144,9 +158,44 @@ cases! { quoting:
         same!(listed, names);
     }
 
+    fn every_operation_takes_cruel_names(cx) needs [Files] {
+        let sandbox = cx.sandbox().await?;
+        for name in cruel_names() {
+            sandbox.make_dir(name.as_str()).await?;
+            same!(sandbox.stat(&name).await?.kind, FileKind::Directory, "the kind of {name:?}");
+            sandbox.upload_file(format!("{name}/from"), name.as_str()).await?;
+            sandbox.rename(Rename::new(format!("{name}/from"), format!("{name}/{name}"))).await?;
+            let listed: Vec<_> = sandbox.list_files(name.as_str()).await?.into_iter().map(|file| file.name).collect();
+            same!(listed, [name.as_str()], "what lies in {name:?}");
+            same!(sandbox.download_file(format!("{name}/{name}")).await?, name.as_str(), "the content below {name:?}");
+            sandbox.remove(format!("{name}/{name}")).await?;
+            sandbox.remove(Remove::new(&name).recursive()).await?;
+            same!(sandbox.list_files(".").await?.len(), 0, "the entries after {name:?} was removed");
+        }
+    }
+
+    fn trees_with_cruel_names_go_up_and_come_down(cx) needs [Archive] {
+        let sandbox = cx.sandbox().await?;
+        let (there, back) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let names = cruel_names();
+        for name in &names {
+            std::fs::create_dir(there.path().join(name))?;
+            // The same name in each of them: a copy that forgets where a file lay mixes them up.
+            for file in [name.as_str(), "same"] { std::fs::write(there.path().join(name).join(file), name)?; }
+        }
+        sandbox.upload_dir(there.path(), META.replace('/', "_")).await?;
+        sandbox.download_dir(META.replace('/', "_"), back.path()).await?;
+        for name in &names {
+            for file in [name.as_str(), "same"] {
+                same!(std::fs::read_to_string(back.path().join(name).join(file))?, *name, "the content of {file:?} in {name:?}");
+            }
+        }
+        same!(std::fs::read_dir(back.path())?.count(), names.len());
+    }
+
     fn a_working_directory_may_be_called_anything(cx) needs [Files] {
         let sandbox = cx.sandbox().await?;
-        for name in ["two words", "it's", "\"q\"", "$HOME", "-p", "new\nline", "日本"] {
+        for name in cruel_names() {
             let directory = format!("{name}/inner");
             sandbox.make_dir(directory.as_str()).await?;
             let output = sandbox.execute("echo $PPID >/dev/null; printf here > mark; pwd").working_directory(&directory).timeout(secs(20)).await?;

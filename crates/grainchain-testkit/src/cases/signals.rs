@@ -19,20 +19,27 @@ async fn ends_by(sandbox: &Sandbox, signals: &[i32]) -> Outcome {
 }
 
 cases! { signals:
-    fn an_end_by_a_polite_signal_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[1, 2, 15]).await?; }
-    fn an_end_by_kill_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[9]).await?; }
-    fn an_end_by_a_user_signal_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[10, 12, 13, 14]).await?; }
-    fn an_end_by_a_fault_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[4, 5, 6, 7, 8, 11, 31]).await?; }
-    fn an_end_by_quit_or_a_limit_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[3, 24, 25, 26, 27]).await?; }
-    fn an_end_by_a_rare_signal_is_told_as_it_is(cx) { ends_by(&cx.sandbox().await?, &[16, 29, 30]).await?; }
+    fn an_end_by_a_polite_signal_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[1, 2, 15]).await?; }
+    fn an_end_by_kill_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[9]).await?; }
+    fn an_end_by_a_user_signal_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[10, 12, 13, 14]).await?; }
+    fn an_end_by_a_fault_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[4, 5, 6, 7, 8, 11, 31]).await?; }
+    fn an_end_by_quit_or_a_limit_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[3, 24, 25, 26, 27]).await?; }
+    fn an_end_by_a_rare_signal_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[16, 29, 30]).await?; }
 
-    fn a_signal_is_not_the_code_a_shell_would_show(cx) {
+    fn an_end_by_a_real_time_signal_is_told_as_it_is(cx) needs [ExitSignals] { ends_by(&cx.sandbox().await?, &[35, 36, 49, 63, 64]).await?; }
+
+    fn a_signal_is_not_the_code_a_shell_would_show(cx) needs [ExitSignals] {
         let sandbox = cx.sandbox().await?;
         let code = sandbox.execute("exit 137").await?;
         same!((code.exit_code(), code.signal()), (Some(137), None));
         let signal = sandbox.execute("kill -9 $$").await?;
         same!((signal.exit_code(), signal.signal()), (None, Some(Signal::KILL)));
         same!(signal.status.map(grainchain_core::ExitStatus::shell_code), Some(137));
+    }
+
+    fn without_signals_an_end_is_the_code_a_shell_would_show(cx) lacks [ExitSignals] {
+        let output = cx.sandbox().await?.execute("kill -9 $$").await?;
+        same!((output.exit_code(), output.signal(), output.failed()), (Some(137), None, true));
     }
 
     fn a_child_that_died_is_the_shells_business(cx) {
@@ -49,7 +56,8 @@ cases! { signals:
     fn signals_begin_at_their_defaults(cx) {
         // What our side ignores or blocks (SIGPIPE above all) must not be inherited.
         let output = cx.sandbox().await?.execute("yes | head -n 1; kill -PIPE $$; echo survived").timeout(secs(20)).await?;
-        same!(output.signal().map(Signal::as_raw), Some(13));
+        same!(output.stdout(), "y\n");
+        same!(output.status.map(grainchain_core::ExitStatus::shell_code), Some(128 + 13));
     }
 
     fn a_process_gets_the_signal_sent(cx) needs [Processes] {

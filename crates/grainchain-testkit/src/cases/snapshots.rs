@@ -8,6 +8,7 @@ use grainchain_core::{CreateSnapshot, ErrorKind, Sandbox, SnapshotKind};
 use super::support::{gone, pids, secs, sh};
 use crate::case::cases;
 use crate::check::{Outcome, fails};
+use crate::poll::until;
 
 /// Everything below the working directory with content and mode, as text.
 async fn state(sandbox: &Sandbox) -> Outcome<String> {
@@ -153,6 +154,7 @@ cases! { snapshots:
         let sandbox = cx.sandbox().await?;
         sh(&sandbox, "mkdir still; i=0; while [ $i -lt 200 ]; do echo $i > still/$i; i=$((i+1)); done; (cd still; cat * | cksum) > sum").await?;
         sh(&sandbox, "(i=0; while [ ! -e stop ]; do echo $i > busy$((i % 9)); rm -f busy$(((i+4) % 9)); i=$((i+1)); done) >/dev/null 2>&1 &").await?;
+        until("the load runs", async || Ok(sh(&sandbox, "ls busy* 2>/dev/null || :").await?.lines().count() > 1)).await?;
         let snapshot = sandbox.create_snapshot("under load").await;
         sh(&sandbox, "echo > stop").await?;
         let snapshot = snapshot?;
@@ -222,6 +224,6 @@ cases! { snapshots:
         let snapshot = sandbox.create_snapshot(CreateSnapshot::memory()).await?;
         sandbox.restore_snapshot(&snapshot.id).await?;
         let seen = sh(&sandbox, "cat count").await?;
-        crate::poll::until("the process counts on", async || Ok(sh(&sandbox, "cat count").await? != seen)).await?;
+        until("the process counts on", async || Ok(sh(&sandbox, "cat count").await? != seen)).await?;
     }
 }

@@ -9,11 +9,16 @@ use futures_util::{StreamExt, stream};
 use grainchain_core::facet::Exec;
 use grainchain_core::types::command::Stdin;
 use grainchain_core::{
-    Capture, Command, Content, Error, ErrorKind, ExitStatus, Output, Program, Result, Signal,
+    ByteSize, Capture, Collector, Command, Content, Error, ErrorKind, ExitStatus, Output, Program, Result,
+    Signal,
 };
+use tokio::sync::Mutex;
 
 use super::provider::bare;
 use super::{Fault, Spoiled};
+
+/// Whose turn it is where commands run one after the other.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[async_trait]
 impl Exec for Spoiled<dyn Exec> {
@@ -30,8 +35,11 @@ impl Exec for Spoiled<dyn Exec> {
                 }
             }
             Fault::LeavesTheTreeRunning => return self.abandon(command).await,
+            Fault::DetachesCommands => return self.detach(command).await,
+            Fault::HoldsAllOutput => return self.hold(command).await,
             _ => {}
         }
+        let _turn = if self.fault == Fault::RunsOneAtATime { Some(TURN.lock().await) } else { None };
         match self.inner.execute(command).await {
             Ok(output) => self.spoil(output),
             Err(_) if self.fault == Fault::HangsInsteadOfAnError => std::future::pending().await,
@@ -70,6 +78,25 @@ impl Spoiled<dyn Exec> {
                 return Err(Error::new(ErrorKind::Server, "the command failed"));
             }
             _ => {}
+        }
+        Ok(output)
+    }
+
+    /// Runs on when nobody waits any more.
+    async fn detach(&self, command: Command) -> Result<Output> {
+        let inner = Arc::clone(&self.inner);
+        let running = tokio::spawn(async move { inner.execute(command).await });
+        running.await.map_err(|_| Error::unexpected("the task of the command was lost"))?
+    }
+
+    /// Answers as it should, after it has held everything.
+    async fn hold(&self, mut command: Command) -> Result<Output> {
+        let limit = std::mem::replace(&mut command.output_limit, ByteSize::gib(1));
+        let mut output = self.inner.execute(command).await?;
+        for capture in [&mut output.stdout, &mut output.stderr] {
+            let mut collector = Collector::new(limit);
+            collector.push(&capture.bytes());
+            *capture = collector.finish();
         }
         Ok(output)
     }

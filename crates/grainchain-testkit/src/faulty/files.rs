@@ -49,7 +49,10 @@ impl Files for Spoiled<dyn Files> {
         Ok(files)
     }
 
-    async fn make_dir(&self, request: MakeDir) -> Result<()> {
+    async fn make_dir(&self, mut request: MakeDir) -> Result<()> {
+        if self.fault == Fault::TrimsNames {
+            request.path = request.path.trim().to_owned();
+        }
         self.inner.make_dir(request).await
     }
 

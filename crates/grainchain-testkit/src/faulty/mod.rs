@@ -70,6 +70,14 @@ faults! {
     TakesFailuresForErrors => "exec::a_nonzero_exit_is_a_result";
     /// An error is never told: the call hangs.
     HangsInsteadOfAnError => "exec::a_missing_program_is_not_found_and_named";
+    /// A command whose call is dropped runs on.
+    DetachesCommands => "cancel::a_cancelled_command_is_killed_with_its_tree";
+    /// Commands run one after the other.
+    RunsOneAtATime => "exec::sixty_four_commands_run_at_once";
+    /// Output beyond the limit is cut off only when all of it is there.
+    HoldsAllOutput => "output::a_hundred_mebibytes_stay_within_ten_with_flat_memory";
+    /// Blanks at the ends of a file's name are lost.
+    TrimsNames => "quoting::every_operation_takes_cruel_names";
     /// A file is written in place, piece by piece.
     WritesInPlace => "files::a_reader_never_sees_half_a_file";
     /// The mode of a new file is ignored.

@@ -1,9 +1,12 @@
 //! Peers that do not keep to the rules.
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::link::frame::{Frame, decode};
 use crate::link::handshake::{SessionId, VERSION, Wish, greet};
+use crate::link::state::cost;
 
 /// A pipe to `listener` on which we have greeted with `token`, and how `drive` ended.
 async fn greeted(listener: &Listener) -> (DuplexStream, tokio::task::JoinHandle<Result<()>>) {
@@ -129,20 +132,80 @@ async fn an_unknown_session_is_not_found() {
     assert_eq!(greet(&mut ours, &token(), wish).await.expect_err("refused").kind(), ErrorKind::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_confirms_nothing_is_sent_no_more_than_it_may_keep() {
     let listener = server(ListenerConfig::new(token()));
     let (mut pipe, _driven) = greeted(&listener).await;
     pipe.write_all(&frame(1, 1, b"flood")).await.expect("a listener");
-    // Grants more room all the time, reads everything, and never confirms.
-    let mut total = 0_usize;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        pipe.write_all(&frame(6, 1, &(1_u32 << 20).to_le_bytes())).await.expect("a listener");
-        match tokio::time::timeout(Duration::from_millis(200), pipe.read(&mut buffer)).await {
-            Ok(read) => total += read.expect("a pipe"),
-            Err(_silence) => break,
+    // Reads everything, grants room for all of it, and never confirms.
+    let (mut total, mut buffer) = (0_usize, BytesMut::new());
+    let listening = async {
+        loop {
+            while let Some(frame) = decode(&mut buffer).expect("an honest server") {
+                let Frame::Data { bytes, .. } = frame else { continue };
+                total += bytes.len();
+                let room = cost(bytes.len()).to_le_bytes();
+                pipe.write_all(&super::attacks::frame(6, 1, &room)).await.expect("a listener");
+                assert!(total < 64 << 20, "the server keeps {total} bytes for us");
+            }
+            pipe.read_buf(&mut buffer).await.expect("a pipe");
         }
-        assert!(total < 64 << 20, "the server keeps {total} bytes for us");
+    };
+    // The clock stands still until nothing moves any more.
+    let silence = tokio::time::timeout(Duration::from_secs(9), listening).await;
+    silence.expect_err("the server stopped at some point");
+    assert!(total > 8 << 20, "stopped after {total} bytes already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_welcome_never_arrives_does_not_stay() {
+    let grace = Duration::from_secs(5);
+    let listener = server(ListenerConfig::new(token()).sessions(1).grace(grace));
+    // The server's words fit no pipe of a client that has gone before they came.
+    let cut = 68 + 76 + 32;
+    let error = Link::connect(Dialer::new(&listener, [cut]), config()).await.expect_err("a broken pipe");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+    assert!(Link::connect(Dialer::new(&listener, []), config()).await.is_err(), "its place is taken");
+    tokio::time::sleep(grace * 2).await;
+    Link::connect(Dialer::new(&listener, []), config()).await.expect("its place is free again");
+}
+
+#[tokio::test]
+async fn who_asks_for_too_much_at_once_is_told_and_keeps_what_it_has() {
+    let listener = server(ListenerConfig::new(token()).channels(4));
+    let link = connect(&listener).await;
+    let mut first = open(&link, "echo");
+    let many: Vec<_> = (0..100).map(|_| link.open(Bytes::from_static(b"silent"))).collect();
+    let refused = many.iter().filter_map(|opened| opened.as_ref().err()).collect::<Vec<_>>();
+    assert_eq!(refused.len(), 97);
+    assert!(refused.iter().all(|error| error.kind() == ErrorKind::Exhausted), "{refused:?}");
+    first.sender.send(0, Bytes::from_static(b"unharmed")).await.expect("room");
+    assert_eq!(first.receiver.next().await.expect("an echo"), Some((0, Bytes::from_static(b"unharmed"))));
+}
+
+#[tokio::test]
+async fn whoever_only_knows_a_session_can_neither_resume_nor_end_it() {
+    let (listener, mut requests) = Listener::new(ListenerConfig::new(token()));
+    let link = connect(&listener).await;
+    let mut channel = open(&link, "anything");
+    let mut request = requests.recv().await.expect("a request");
+    for received in [0, 1, u64::MAX] {
+        let (mut ours, theirs) = duplex(1024);
+        let driving = listener.clone();
+        let driven = tokio::spawn(async move { driving.drive(Box::new(theirs)).await });
+        let mut hello = b"grnchain".to_vec();
+        hello.extend_from_slice(&VERSION.to_le_bytes());
+        hello.extend_from_slice(&[9; 32]);
+        hello.extend_from_slice(&request.session.0);
+        hello.extend_from_slice(&u64::to_le_bytes(received));
+        ours.write_all(&hello).await.expect("a listener");
+        let mut theirs = [0; 76];
+        ours.read_exact(&mut theirs).await.expect("its hello");
+        // The best guess without the token: what the server itself has proved.
+        ours.write_all(&theirs[44..]).await.expect("a listener");
+        assert_eq!(driven.await.expect("no panic").expect_err("refused").kind(), ErrorKind::Auth);
     }
+    channel.sender.send(0, Bytes::from_static(b"still here")).await.expect("room");
+    let arrived = request.channel.receiver.next().await.expect("an unharmed session");
+    assert_eq!(arrived, Some((0, Bytes::from_static(b"still here"))));
 }

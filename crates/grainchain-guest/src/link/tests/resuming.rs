@@ -32,7 +32,8 @@ async fn a_pipe_that_breaks_at_any_byte_loses_nothing_and_repeats_nothing() {
         match Link::connect(dial, config()).await {
             Ok((link, _)) => {
                 greeted += 1;
-                converse(&link).await;
+                let conversed = tokio::time::timeout(HOUR, converse(&link)).await;
+                conversed.unwrap_or_else(|_| panic!("stuck after a break at byte {cut}"));
                 assert!(dialer.dialled() <= 3, "broke {} times", dialer.dialled());
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::Connection, "{error}"),
@@ -61,9 +62,12 @@ async fn a_large_transfer_survives_many_breaks() {
         sender.finish();
     });
     let mut all = Vec::new();
-    while let Some((_, bytes)) = receiver.next().await.expect("an echo") {
-        all.extend_from_slice(&bytes);
-    }
+    let reading = async {
+        while let Some((_, bytes)) = receiver.next().await.expect("an echo") {
+            all.extend_from_slice(&bytes);
+        }
+    };
+    tokio::time::timeout(HOUR, reading).await.expect("no break that is never got over");
     sending.await.expect("no panic");
     assert!(all == data, "came back changed");
     assert!(dialer.dialled() > 20, "broke only {} times", dialer.dialled());
@@ -150,7 +154,7 @@ async fn a_peer_that_falls_silent_is_noticed() {
                     if count == 0 {
                         break;
                     }
-                    if answered < 76 + 29 {
+                    if answered < 76 + 33 {
                         if answer {
                             answered += count;
                             outer.write_all(&back[..count]).await.ok();
@@ -165,7 +169,7 @@ async fn a_peer_that_falls_silent_is_noticed() {
     }
     let config = config().ping(Duration::from_secs(1)).patience(Duration::from_millis(1));
     let (link, _) = Link::connect(Arc::new(Mute(Dialer::new(&listener, []))), config).await.expect("a link");
-    let lost = link.lost().await;
+    let lost = tokio::time::timeout(HOUR, link.lost()).await.expect("noticed");
     assert!(lost.message().contains("silent"), "{lost}");
 }
 
@@ -178,4 +182,46 @@ async fn silence_alone_loses_nothing() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     converse(&link).await;
     assert_eq!(dialer.dialled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_resumed_outlives_the_grace_of_its_first_pipe() {
+    let listener = server(ListenerConfig::new(token()).grace(Duration::from_secs(5)));
+    let dialer = Dialer::new(&listener, [600]);
+    let (link, _) = Link::connect(Arc::clone(&dialer) as _, config()).await.expect("a link");
+    converse(&link).await;
+    assert_eq!(dialer.dialled(), 2);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    converse(&link).await;
+    assert_eq!(dialer.dialled(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_pipe_takes_over_from_one_that_still_stands() {
+    use tokio::io::AsyncWriteExt;
+
+    use crate::link::handshake::{SessionId, Wish, greet};
+
+    let (listener, mut requests) = Listener::new(ListenerConfig::new(token()));
+    let pipe = || {
+        let (ours, theirs) = duplex(1024);
+        let listener = listener.clone();
+        (ours, tokio::spawn(async move { listener.drive(Box::new(theirs)).await }))
+    };
+    let ((mut first, replaced), (mut second, _driven)) = (pipe(), pipe());
+    let new = Wish { session: SessionId::NEW, received: 0 };
+    let session = greet(&mut first, &token(), new).await.expect("a greeting").session;
+    first.write_all(&[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).await.expect("a listener");
+    let mut request = requests.recv().await.expect("a request");
+    let grant = greet(&mut second, &token(), Wish { session, received: 0 }).await.expect("a greeting");
+    assert_eq!((grant.session, grant.received), (session, 1));
+    // What still comes through the first would arrive twice.
+    first.write_all(&[2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'1']).await.ok();
+    second.write_all(&[2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'2']).await.expect("a listener");
+    let ended = tokio::time::timeout(HOUR, replaced).await.expect("it has been replaced");
+    ended.expect("no panic").expect("which is no fault");
+    let arrived = request.channel.receiver.next().await.expect("a session");
+    assert_eq!(arrived, Some((0, Bytes::from_static(b"2"))));
+    second.write_all(&[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).await.expect("a listener");
+    assert_eq!(request.channel.receiver.next().await.expect("a session"), None);
 }

@@ -11,7 +11,8 @@ fn chains_and_branches_are_listed_with_their_parents() {
     let bench = Bench::new();
     let make = |parent: Option<&SnapshotId>, name: &str| {
         bench.write("file", name);
-        let mut options = CreateOptions::default().writers(quiet()).name(name);
+        let mut options = CreateOptions::default().writers(quiet());
+        options.name = Some(name.to_owned());
         options.metadata.insert("key".to_owned(), name.to_owned());
         options.parent = parent.cloned();
         bench.store.create(&bench.work, options).unwrap()

@@ -1,10 +1,10 @@
 //! Damaged stores, missing permissions, full disks.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::{IFlags, XattrFlags, ioctl_getflags, ioctl_setflags, setxattr};
 
 use super::support::{Bench, describe, is_root, quiet, skipped};
 use crate::snapshot::{CreateOptions, Error, Problem, RestoreOptions, SnapshotId, Store};
@@ -168,6 +168,66 @@ fn where_blocks_cannot_be_shared_data_are_copied() {
     assert_eq!(fs::read(bench.export(&copied.id).join("file")).unwrap(), vec![4; 1 << 20]);
 }
 
+/// How many bytes are free on the file system of `path`, with everything written out.
+fn free(path: &Path) -> u64 {
+    rustix::fs::syncfs(fs::File::open(path).unwrap()).unwrap();
+    let stat = rustix::fs::statvfs(path).unwrap();
+    stat.f_bfree * stat.f_frsize
+}
+
+/// Shares blocks in `bench`, whose file system can, and sees that nothing else is shared.
+fn shares_blocks(bench: &Bench) {
+    const SIZE: usize = 64 << 20;
+    let data: Vec<u8> = (0..SIZE).map(|at| (at / 4096 % 251) as u8).collect();
+    bench.write("large", &data);
+    bench.write("small", "x");
+    let before = describe(&bench.work);
+    let room = free(&bench.work);
+    let snapshot = bench.create();
+    let export = bench.export(&snapshot.id);
+    let used = room.saturating_sub(free(&bench.work));
+    assert!(used < SIZE as u64 / 2, "{used} bytes more for a snapshot and an export of {SIZE}");
+    assert!(bench.store.objects.reflinks(), "no attempt was refused");
+    assert_eq!(describe(&export), before);
+    // Whoever writes to one of them writes to no other.
+    for copy in [bench.path("large"), export.join("large")] {
+        fs::OpenOptions::new().write(true).open(copy).unwrap().write_all_at(b"changed", 4096).unwrap();
+    }
+    bench.restore(&snapshot.id);
+    assert_eq!(describe(&bench.work), before);
+    bench.write("large", "short");
+    bench.restore(&snapshot.id);
+    assert_eq!(describe(&bench.work), before);
+}
+
+#[test]
+fn where_blocks_can_be_shared_a_snapshot_takes_no_room() {
+    let bench = Bench::new();
+    if !is_root() {
+        return skipped("a file system that shares blocks needs root");
+    }
+    let (image, disk) = (bench.dir.path().join("image"), bench.path("disk"));
+    fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+    fs::create_dir(&disk).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdout(std::process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let (image, disk) = (image.to_str().unwrap(), disk.to_str().unwrap());
+    if !run("mkfs.xfs", &["-q", image]) && !run("mkfs.btrfs", &["-q", image]) {
+        return skipped("there is neither mkfs.xfs nor mkfs.btrfs");
+    }
+    if !run("mount", &["-o", "loop", image, disk]) {
+        return skipped("a file system in a file cannot be mounted");
+    }
+    let shared = std::panic::catch_unwind(|| shares_blocks(&Bench::below(Path::new(disk))));
+    assert!(run("umount", &[disk]));
+    if let Err(panic) = shared {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 #[test]
 fn a_change_that_the_system_refuses_half_way_is_undone() {
     if !is_root() {
@@ -275,6 +335,29 @@ fn directories_that_forbid_changes_are_restored_by_their_owner() {
         assert_eq!(describe(&bench.work), after);
         set("locked", 0o755);
         set("locked/more", 0o755);
+    });
+}
+
+#[test]
+fn what_was_closed_meanwhile_is_restored_by_its_owner() {
+    let bench = Bench::new();
+    let set =
+        |name: &str, mode| fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    without_privileges(&bench, || {
+        bench.write("closed", "old");
+        bench.write("labelled", "old");
+        fs::create_dir(bench.path("folder")).unwrap();
+        let before = describe(&bench.work);
+        let snapshot = bench.create();
+        for name in ["labelled", "folder"] {
+            if setxattr(bench.path(name), "user.color", b"red", XattrFlags::empty()).is_err() {
+                return skipped("this file system keeps no attributes of users");
+            }
+            set(name, 0o555);
+        }
+        set("closed", 0o000);
+        bench.restore(&snapshot.id);
+        assert_eq!(describe(&bench.work), before);
     });
 }
 

@@ -1,0 +1,168 @@
+//! Which engine, and what containers are like by default: the only reader of the environment.
+
+use std::path::PathBuf;
+
+use grainchain_core::config::environment;
+use grainchain_core::{ByteSize, Error, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::engine::Surroundings;
+use crate::options::ContainerOptions;
+
+/// The image of sandboxes that name none.
+pub const DEFAULT_IMAGE: &str = "python:3.12-slim";
+
+/// What runs commands inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum GuestKind {
+    /// A small static program of ours is the container's first process and serves every facet.
+    Helper,
+    /// The engine's own exec: commands that run to their end, and what the engine does by itself. Works on every platform, needs
+    /// `sleep` in the image (and `sh` to kill what a timeout leaves), and takes some fifty times as long for each command.
+    #[default]
+    Engine,
+}
+
+/// The settings of `[providers.docker]`. Everything has a default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+#[non_exhaustive]
+pub struct DockerConfig {
+    /// The engine, as in `DOCKER_HOST`. By default that variable, `DOCKER_CONTEXT`, the docker command's current context, then the
+    /// usual sockets.
+    pub host: Option<String>,
+    /// The image of sandboxes that name none: `python:3.12-slim`.
+    pub image: Option<String>,
+    /// What runs commands inside.
+    pub guest: GuestKind,
+    /// The memory of sandboxes that name none: 2 GiB.
+    pub memory: Option<ByteSize>,
+    /// The processors of sandboxes that name none: all.
+    pub cpus: Option<f64>,
+    /// The options of containers that `provider_config` does not set.
+    pub container: ContainerOptions,
+}
+
+/// The keys that are the provider's own; all others are options of containers.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Own {
+    host: Option<String>,
+    image: Option<String>,
+    guest: GuestKind,
+    memory: Option<ByteSize>,
+    cpus: Option<f64>,
+}
+
+const OWN: &[&str] = &["host", "image", "guest", "memory", "cpus"];
+
+impl TryFrom<Map<String, Value>> for DockerConfig {
+    type Error = String;
+
+    fn try_from(values: Map<String, Value>) -> std::result::Result<Self, String> {
+        let (own, rest): (Map<_, _>, Map<_, _>) =
+            values.into_iter().partition(|(key, _)| OWN.contains(&key.as_str()));
+        let own: Own = serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
+        let container = serde_json::from_value(Value::Object(rest)).map_err(|error| error.to_string())?;
+        let Own { host, image, guest, memory, cpus } = own;
+        Ok(Self { host, image, guest, memory, cpus, container })
+    }
+}
+
+impl DockerConfig {
+    /// Sandboxes at the engine that `host` names, as in `DOCKER_HOST`.
+    pub fn at(host: impl Into<String>) -> Self {
+        Self { host: Some(host.into()), ..Self::default() }
+    }
+
+    /// Sets the image of sandboxes that name none.
+    #[must_use]
+    pub fn image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
+        self
+    }
+
+    /// Sets what runs commands inside.
+    #[must_use]
+    pub fn guest(mut self, guest: GuestKind) -> Self {
+        self.guest = guest;
+        self
+    }
+
+    /// Sets the options of containers that `provider_config` does not set.
+    #[must_use]
+    pub fn container(mut self, options: ContainerOptions) -> Self {
+        self.container = options;
+        self
+    }
+
+    /// Refuses settings that no sandbox could have, before the first is made.
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.cpus.is_some_and(|cpus| !cpus.is_finite() || cpus <= 0.0) {
+            return Err(Error::config("a sandbox needs more than no processor")
+                .hint("write a number above zero, as in 0.5")
+                .option("cpus"));
+        }
+        if let Some(image) = &self.image {
+            crate::engine::reference(image)?;
+        }
+        self.container.validate()
+    }
+
+    /// What the engine is looked for with.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let folder = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let home = folder("HOME");
+        Surroundings {
+            configured: self.host.clone(),
+            docker_host: environment("DOCKER_HOST"),
+            docker_context: environment("DOCKER_CONTEXT"),
+            tls: environment("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()),
+            config_folder: config_folder(),
+            home,
+            runtime_folder: folder("XDG_RUNTIME_DIR"),
+        }
+    }
+}
+
+/// The folder of the docker command's own configuration.
+pub(crate) fn config_folder() -> Option<PathBuf> {
+    let named = environment("DOCKER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".docker")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_settings_of_the_provider_and_of_its_containers_stand_in_one_table() {
+        let config: DockerConfig = serde_json::from_value(
+            json!({ "image": "alpine:3", "guest": "engine", "memory": "1GiB", "pids": 64, "network": "bridge" }),
+        )
+        .unwrap();
+        assert_eq!((config.image.as_deref(), config.guest), (Some("alpine:3"), GuestKind::Engine));
+        assert_eq!((config.memory, config.container.pids), (Some(ByteSize::gib(1)), Some(64)));
+        assert_eq!(config.container.network.as_deref(), Some("bridge"));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_by_name() {
+        let error =
+            serde_json::from_value::<DockerConfig>(json!({ "privilegd": true })).unwrap_err().to_string();
+        assert!(error.contains("`privilegd`"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_no_sandbox_could_have_are_refused_before_the_first() {
+        let config: DockerConfig = serde_json::from_value(json!({ "cpus": 0 })).unwrap();
+        assert_eq!(config.validate().unwrap_err().failed_option(), Some("cpus"));
+        let config: DockerConfig = serde_json::from_value(json!({ "image": "a b" })).unwrap();
+        assert_eq!(config.validate().unwrap_err().failed_option(), Some("image"));
+    }
+}

@@ -1,0 +1,256 @@
+//! Makes a sandbox: image, container, working directory, start. Nothing is left of one that could not be made or that nobody waits for.
+
+use std::time::SystemTime;
+
+use grainchain_core::types::id::SandboxId;
+use grainchain_core::{CreateRequest, Error, ErrorKind, Result};
+use tar::{EntryType, Header};
+
+use crate::config::config_folder;
+use crate::engine::{ContainerState, Engine, Image};
+use crate::labels::{Identity, KEY, Shown, container_name};
+use crate::options::{Plan, Source, User, user_of};
+use crate::provider::Shared;
+
+/// The most of `/etc/passwd` that is looked at.
+const PASSWD: usize = 1 << 20;
+
+/// Makes the sandbox that `request` asks for, or finds the one that the same request made before.
+pub(crate) async fn make(
+    shared: &Shared,
+    request: CreateRequest,
+    is_unwanted: impl Fn() -> bool + Send + Sync,
+) -> Result<Identity> {
+    let plan = Plan::new(&shared.config, &request.config)?;
+    let engine = &shared.engine;
+    let image = image(shared, &plan).await?;
+    let id = id_of(&request.key);
+    let created_at = SystemTime::now();
+    let lifetime = request.config.lifetime;
+    let identity = Identity {
+        id: id.clone(),
+        owner: request.owner,
+        key: request.key,
+        created_at,
+        expires_at: lifetime.and_then(|lifetime| created_at.checked_add(lifetime)),
+        metadata: request.config.metadata,
+        config: Shown {
+            image: match &plan.source {
+                Source::Image(reference) => Some(reference.clone()),
+                _ => image.tags.first().cloned(),
+            },
+            template: request.config.template,
+            working_directory: plan.working_directory.clone(),
+            memory_bytes: plan.memory.map(|memory| memory.as_u64()),
+            cpus: plan.cpus,
+            keep_alive: request.config.keep_alive || !request.config.auto_cleanup,
+            outside: plan.outside(),
+        },
+    };
+    let spec = plan.spec(&image, lifetime, &identity.labels())?;
+    let name = container_name(&id);
+    let new_volumes = missing_volumes(engine, &plan).await?;
+    let made = engine.create(&name, plan.options.platform.as_deref(), &spec).await;
+    match made {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            return adopt(engine, &name, &identity, error).await;
+        }
+        Err(error) => {
+            tidy(engine, None, &new_volumes).await;
+            return Err(explained(error, &plan));
+        }
+    }
+    let ready = async {
+        has_sleep(engine, &name).await?;
+        prepare(engine, &name, &plan, &image).await?;
+        if is_unwanted() {
+            return Err(Error::new(ErrorKind::Conflict, "nobody waits for the sandbox any more"));
+        }
+        engine.start(&name).await
+    };
+    if let Err(error) = ready.await {
+        tidy(engine, Some(&name), &new_volumes).await;
+        return Err(explained(error, &plan));
+    }
+    Ok(identity)
+}
+
+/// The same key makes the same name, which the engine gives away once.
+fn id_of(key: &str) -> SandboxId {
+    SandboxId::new(format!("sb_{}", &crate::hash::hex(key.as_bytes())[..26]))
+}
+
+async fn image(shared: &Shared, plan: &Plan) -> Result<Image> {
+    let engine = &shared.engine;
+    match &plan.source {
+        Source::Image(reference) => {
+            let platform = plan.options.platform.as_deref();
+            let policy = plan.options.pull.unwrap_or_default();
+            shared.pulls.ensure(engine, reference, platform, policy, config_folder(), &shared.watcher).await
+        }
+        Source::Template(wanted) => crate::templates::find(engine, wanted).await,
+        Source::Build(recipe) => recipe.ensure(engine, &shared.watcher).await,
+    }
+}
+
+/// The sandbox that the same request made before, whose answer was lost.
+async fn adopt(engine: &Engine, name: &str, identity: &Identity, conflict: Error) -> Result<Identity> {
+    let Some(found) = engine.inspect(name).await? else { return Err(conflict) };
+    let Some(own) =
+        Identity::of(&found.labels).filter(|own| own.key == identity.key && found.labels.contains_key(KEY))
+    else {
+        return Err(conflict);
+    };
+    if found.state == ContainerState::Created {
+        // The first request may be about to do this; the engine does it once.
+        engine.start(name).await?;
+    }
+    Ok(own)
+}
+
+/// The volumes of `plan` that the engine would make on the way.
+async fn missing_volumes(engine: &Engine, plan: &Plan) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for mount in plan.mounts.iter().filter(|mount| !mount.is_bind()) {
+        if !engine.has_volume(&mount.source).await? {
+            missing.push(mount.source.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// Removes what a sandbox left that could not be made. The first fault is the one to tell; what cannot be removed now is found by
+/// `sweep`.
+async fn tidy(engine: &Engine, container: Option<&str>, volumes: &[String]) {
+    if let Some(name) = container
+        && let Err(error) = engine.remove(name).await
+    {
+        tracing::debug!(%error, "a container that could not be started could not be removed either");
+    }
+    for volume in volumes {
+        if let Err(error) = engine.remove_volume(volume).await {
+            tracing::debug!(%error, "a volume of a sandbox that could not be made could not be removed");
+        }
+    }
+}
+
+/// Refuses an image without the program that keeps its sandboxes up: they would vanish at once, and the engine would not say why.
+async fn has_sleep(engine: &Engine, name: &str) -> Result<()> {
+    for place in ["/bin/sleep", "/usr/bin/sleep", "/usr/local/bin/sleep"] {
+        if engine.exists(name, place).await? {
+            return Ok(());
+        }
+    }
+    Err(Error::bad_request(
+        "the image has no `sleep`, which keeps a sandbox up that the engine's own exec serves",
+    )
+    .hint("choose another image")
+    .option("image"))
+}
+
+/// Makes the working directory, for the user that commands run as. One that the image has stays as it is.
+async fn prepare(engine: &Engine, name: &str, plan: &Plan, image: &Image) -> Result<()> {
+    let place = plan.working_directory.as_str();
+    let is_in_memory = plan.options.read_only.unwrap_or(false)
+        || plan.options.tmpfs.iter().flatten().any(|(path, _)| path == place)
+        || plan.mounts.iter().any(|mount| mount.target == place);
+    if is_in_memory || engine.exists(name, place).await? {
+        return Ok(());
+    }
+    let (uid, gid) = match user_of(plan, image) {
+        User::Number { uid, gid } => (uid, gid),
+        User::Name(user) => {
+            let passwd = engine.get_archive(name, "/etc/passwd", PASSWD).await?;
+            passwd.and_then(|tar| number_of(&tar, &user)).ok_or_else(|| {
+                Error::not_found(format!("the image has no user `{}`", user.escape_debug()))
+                    .hint("name another one, or a number")
+                    .option("user")
+            })?
+        }
+    };
+    engine.put_archive(name, "/", folder(place, uid, gid)?.into()).await
+}
+
+/// A tar with nothing in it but the folder `place`, and those above it that the engine makes if they are missing.
+fn folder(place: &str, uid: u32, gid: u32) -> Result<Vec<u8>> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_uid(uid.into());
+    header.set_gid(gid.into());
+    header.set_size(0);
+    let mut tar = tar::Builder::new(Vec::new());
+    let relative = format!("{}/", place.trim_start_matches('/'));
+    tar.append_data(&mut header, relative, std::io::empty())
+        .and_then(|()| tar.into_inner())
+        .map_err(|error| Error::io("describe the working directory", error).option("working_directory"))
+}
+
+/// User and group of `user` in a tar of `/etc/passwd`.
+fn number_of(tar: &[u8], user: &str) -> Option<(u32, u32)> {
+    use std::io::Read;
+    let mut archive = tar::Archive::new(tar);
+    let mut text = String::new();
+    archive.entries().ok()?.next()?.ok()?.read_to_string(&mut text).ok()?;
+    let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
+    let line = text.lines().find(|line| line.split(':').next() == Some(user))?;
+    let mut fields = line.split(':').skip(2);
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((uid, group.and_then(|group| group.parse().ok()).unwrap_or(gid)))
+}
+
+/// Names the option where the engine's words alone do not tell.
+fn explained(error: Error, plan: &Plan) -> Error {
+    let said = error.message().to_lowercase();
+    let (kind, message, option, hint) =
+        if said.contains("network") && (said.contains("not found") || said.contains("no such network")) {
+            let message = format!("the engine has no network `{}`", plan.network);
+            (ErrorKind::NotFound, message, "network", "make it first, or use none or bridge")
+        } else if said.contains("shim") && plan.options.runtime.is_some() && said.contains("no such file") {
+            let message = format!(
+                "the engine's runtime `{}` is not installed",
+                plan.options.runtime.as_deref().unwrap_or_default()
+            );
+            (ErrorKind::BadRequest, message, "runtime", "install it on the engine's machine, or leave it out")
+        } else {
+            return error;
+        };
+    Error::new(kind, message).option(option).hint(hint).effect(grainchain_core::Effect::None).caused_by(error)
+}
+
+/// Ends the sandbox of `identity`, made for somebody who does not wait for it any more.
+pub(crate) async fn unmake(shared: &Shared, identity: &Identity) {
+    if let Err(error) = shared.engine.remove(&container_name(&identity.id)).await {
+        tracing::debug!(%error, "a sandbox that nobody waits for could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwd(text: &str) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.set_size(text.len() as u64);
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut header, "passwd", text.as_bytes()).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_users_number_is_read_from_the_image() {
+        let tar = passwd("root:x:0:0::/root:/bin/sh\nnode:x:1000:1001::/home/node:/bin/sh\n");
+        assert_eq!(number_of(&tar, "node"), Some((1000, 1001)));
+        assert_eq!(number_of(&tar, "node:7"), Some((1000, 7)));
+        assert_eq!(number_of(&tar, "nod"), None);
+        assert_eq!(number_of(b"no tar", "node"), None);
+    }
+
+    #[test]
+    fn the_same_key_means_the_same_sandbox_and_another_key_another_one() {
+        assert_eq!(id_of("a"), id_of("a"));
+        assert_ne!(id_of("a"), id_of("b"));
+        assert_eq!(id_of("a").as_str().len(), 29);
+    }
+}

@@ -1,0 +1,131 @@
+//! Puts another container in the place of a sandbox's own, from the image of a snapshot.
+
+use std::collections::BTreeMap;
+
+use grainchain_core::{Error, Result, SnapshotId};
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, Image};
+use crate::labels::{BORN, Identity, RESTORED, container_name, nanoseconds};
+
+/// What the name of a container ends in that is about to take its place.
+pub(crate) const NEXT: &str = "-next";
+
+/// What the name of a container ends in that was replaced and is about to go.
+pub(crate) const LAST: &str = "-last";
+
+/// Makes a container like the sandbox's own from `image`, lets it take the name, and removes the old one. Fails whole: then the old
+/// one goes on.
+pub(crate) async fn replace(
+    engine: &Engine,
+    identity: &Identity,
+    image: &Image,
+    snapshot: &SnapshotId,
+) -> Result<()> {
+    let name = container_name(&identity.id);
+    let (next, last) = (format!("{name}{NEXT}"), format!("{name}{LAST}"));
+    // What a restore left that was cut off.
+    engine.remove(&next).await?;
+    let labels = BTreeMap::from([
+        (BORN.to_owned(), nanoseconds(std::time::SystemTime::now()).to_string()),
+        (RESTORED.to_owned(), snapshot.to_string()),
+    ]);
+    let spec = like(engine.inspect_raw(&name).await?, image, identity, labels)?;
+    engine.create(&next, None, &spec).await?;
+    // The old one has its end in any event: it may go while the new one comes.
+    if let Err(error) = engine.rename(&name, &last).await {
+        engine.remove(&next).await?;
+        return Err(error);
+    }
+    let moved = async {
+        engine.rename(&next, &name).await?;
+        engine.start(&name).await
+    };
+    if let Err(error) = moved.await {
+        engine.remove(&next).await?;
+        engine.remove(&name).await?;
+        engine.rename(&last, &name).await?;
+        return Err(error);
+    }
+    engine.remove(&last).await?;
+    Ok(())
+}
+
+/// The body that makes a container like the one that `inspected` tells of, but from `image` and with these labels on top.
+pub(crate) fn like(
+    inspected: Value,
+    image: &Image,
+    identity: &Identity,
+    labels: BTreeMap<String, String>,
+) -> Result<Value> {
+    let Value::Object(mut inspected) = inspected else {
+        return Err(Error::unexpected("the engine tells of no container"));
+    };
+    let (Some(mut spec @ Value::Object(_)), Some(host @ Value::Object(_))) =
+        (inspected.remove("Config"), inspected.remove("HostConfig"))
+    else {
+        return Err(Error::unexpected("the engine does not tell how a container was made"));
+    };
+    spec["HostConfig"] = host;
+    spec["Image"] = json!(image.id);
+    // It would be the old container's id.
+    spec["Hostname"] = json!("");
+    for (name, value) in labels {
+        spec["Labels"][name] = json!(value);
+    }
+    // What is left of the lifetime, not all of it again.
+    if let Some(expires_at) = identity.expires_at {
+        let left = expires_at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+        spec["Cmd"] = json!([(left.as_secs() + 1).to_string()]);
+    }
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::labels::Shown;
+
+    #[test]
+    fn the_next_container_is_like_the_last_but_for_its_image_its_birth_and_the_time_left() {
+        let identity = Identity {
+            id: "sb_1".into(),
+            owner: String::new(),
+            key: String::new(),
+            created_at: SystemTime::UNIX_EPOCH,
+            expires_at: Some(SystemTime::now() + Duration::from_secs(50)),
+            metadata: BTreeMap::new(),
+            config: Shown::default(),
+        };
+        let image = Image {
+            id: "sha256:2".into(),
+            tags: vec![],
+            labels: Default::default(),
+            created: 0,
+            size: 0,
+            user: String::new(),
+            layers: 1,
+        };
+        let inspected = json!({
+            "Id": "x",
+            "Config": { "Image": "sha256:1", "Hostname": "abc", "User": "1000:1000", "Env": ["A=b"], "Cmd": ["3600"], "Labels": { "grainchain.owner": "me" } },
+            "HostConfig": { "NetworkMode": "none", "CapDrop": ["ALL"] },
+        });
+        let labels = BTreeMap::from([(RESTORED.to_owned(), "snap_1".to_owned())]);
+        let spec = like(inspected, &image, &identity, labels).unwrap();
+        assert_eq!(
+            (&spec["Image"], &spec["Hostname"], &spec["User"]),
+            (&json!("sha256:2"), &json!(""), &json!("1000:1000"))
+        );
+        assert_eq!(spec["HostConfig"], json!({ "NetworkMode": "none", "CapDrop": ["ALL"] }));
+        assert_eq!(
+            (&spec["Labels"]["grainchain.owner"], &spec["Labels"][RESTORED]),
+            (&json!("me"), &json!("snap_1"))
+        );
+        let left: u64 = spec["Cmd"][0].as_str().unwrap().parse().unwrap();
+        assert!((45..=51).contains(&left), "{left}");
+    }
+}

@@ -1,0 +1,133 @@
+//! The engine that answers, and tests that need it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use grainchain_core::types::id::random_id;
+use grainchain_core::{Client, Error, ErrorKind, ListFilter, Provider, Result, Sandbox, SandboxConfig};
+use grainchain_docker::{Docker, DockerConfig, GuestKind};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+/// A system of nothing but busybox, as `cargo xtask test` makes it.
+pub(crate) const TINY: &str = "grainchain-test/tiny:1";
+
+/// What a test answers with: nothing, or why it fails.
+pub(crate) type Outcome = std::result::Result<(), Failed>;
+
+type Run = dyn Fn(World) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send;
+
+/// One behaviour.
+pub(crate) struct Test {
+    name: String,
+    run: Box<Run>,
+}
+
+/// The test `name`.
+pub(crate) fn test<F>(name: &str, run: impl Fn(World) -> F + Send + 'static) -> Test
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    Test { name: name.to_owned(), run: Box::new(move |world| Box::pin(run(world))) }
+}
+
+/// A client of its own for each test: everything it makes carries its owner's label and is gone at the end.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) owner: String,
+}
+
+impl World {
+    /// A world whose provider is set up by `change`.
+    pub(crate) fn new(change: impl FnOnce(DockerConfig) -> DockerConfig) -> Result<Self> {
+        let config = change(DockerConfig::default().image(TINY).guest(GuestKind::Engine));
+        let owner = random_id("test");
+        Ok(Self { client: Client::new(Docker::new(config)?).owner(owner.clone()), owner })
+    }
+
+    pub(crate) async fn sandbox(&self) -> Result<Sandbox> {
+        self.create(SandboxConfig::default()).await
+    }
+
+    pub(crate) async fn create(&self, config: SandboxConfig) -> Result<Sandbox> {
+        self.client.create(config).await
+    }
+
+    /// The sandboxes of this test that are there.
+    pub(crate) async fn left(&self) -> Result<Vec<String>> {
+        let all = self.client.list(ListFilter::default()).await?;
+        let own =
+            all.into_iter().filter(|info| info.lease.as_ref().is_some_and(|lease| lease.owner == self.owner));
+        Ok(own.map(|info| info.id.to_string()).collect())
+    }
+
+    async fn close(&self) -> Result<()> {
+        for id in self.left().await? {
+            self.client.remove(&id.as_str().into()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The output of `line`, which must succeed.
+pub(crate) async fn sh(sandbox: &Sandbox, line: &str) -> std::result::Result<String, Failed> {
+    let output = sandbox.execute(line).await?;
+    if output.failed() {
+        return Err(format!("`{line}` ended with {:?}: {}", output.status, output.stderr()).into());
+    }
+    Ok(output.stdout().into_owned())
+}
+
+/// The error, which must be of `kind`, name `option` and say what to do.
+pub(crate) fn refused<T>(
+    result: Result<T>,
+    kind: ErrorKind,
+    option: &str,
+) -> std::result::Result<Error, Failed> {
+    let Err(error) = result else { return Err(format!("was not refused, naming `{option}`").into()) };
+    if error.kind() != kind || error.failed_option() != Some(option) || error.remedy().is_none() {
+        return Err(format!("not as {kind} of `{option}` with a remedy: {error:?}").into());
+    }
+    Ok(error)
+}
+
+/// Runs `tests` at the engine that answers.
+#[expect(clippy::print_stderr, reason = "tests that cannot run say so aloud")]
+pub(crate) fn run(tests: impl Iterator<Item = Test>) -> ExitCode {
+    let runtime = Arc::new(Runtime::new().expect("the machine that runs tests can start threads"));
+    let missing = runtime.block_on(missing());
+    if let Some(reason) = &missing {
+        eprintln!("\nNOT RUN: the tests at a real engine: {reason}\n");
+    }
+    let trials = tests.map(|test| {
+        let runtime = Arc::clone(&runtime);
+        let trial = Trial::test(test.name, move || {
+            let world = World::new(|config| config)?;
+            let outcome = runtime.block_on(runtime.spawn((test.run)(world.clone())));
+            runtime.block_on(world.close())?;
+            outcome.map_err(|error| Failed::from(error.to_string()))?
+        });
+        match &missing {
+            Some(_) => trial.with_kind("NOT RUN: no engine").with_ignored_flag(true),
+            None => trial,
+        }
+    });
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// Why there is nothing to run at.
+async fn missing() -> Option<String> {
+    let docker = match Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine)) {
+        Ok(docker) => docker,
+        Err(error) => return Some(error.to_string()),
+    };
+    match docker.check().await {
+        Ok(health) => health.notes.into_iter().find(|note| note.contains(TINY)),
+        Err(error) => Some(error.to_string()),
+    }
+}
