@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use grainchain::{
-    ByteSize, CodeError, CodeEvent, CodeStream, Content, ContextId, Error, ErrorKind, Language, Result,
-    RunCode,
+    ByteSize, CodeError, CodeEvent, CodeStream, ContextId, Error, ErrorKind, Language, Result, RunCode,
 };
 
 use self::display::Displays;
@@ -79,7 +78,7 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
 /// The code's text.
 async fn source(file: Option<PathBuf>, code: Option<String>, printer: Printer) -> Result<String> {
     let content = match (file, code) {
-        (Some(file), _) if file.as_os_str() != "-" => Content::open(file).await?,
+        (Some(file), _) if file.as_os_str() != "-" => live::open(&file).await?,
         (None, Some(code)) if code != "-" => return Ok(code),
         _ => {
             if terminal::stdin_is_terminal() {
