@@ -1,6 +1,6 @@
 //! What every command needs: the settings, a client, and sandboxes by the beginning of their ids.
 
-use grainchain::{Client, Error, ErrorKind, ListFilter, Result, Sandbox, SandboxId, Settings};
+use grainchain::{Client, Error, ErrorKind, ListFilter, Result, Sandbox, SandboxId, SandboxInfo, Settings};
 
 use crate::cli::Global;
 use crate::output::Printer;
@@ -66,6 +66,14 @@ impl App {
     /// The id that is `id` or begins so.
     pub(crate) async fn id(&self, client: &Client, id: &str) -> Result<SandboxId> {
         lookup(client, id).await?.ok_or_else(|| missing(id, client))
+    }
+
+    /// What the list says about the sandbox whose id is `id` or begins so.
+    pub(crate) async fn listed(&self, client: &Client, id: &str) -> Result<SandboxInfo> {
+        let all = client.list(ListFilter::default()).await?;
+        let found = choose(id, all.iter().map(|info| info.id.clone()))?;
+        let listed = found.and_then(|found| all.into_iter().find(|info| info.id == found));
+        listed.ok_or_else(|| missing(id, client))
     }
 }
 

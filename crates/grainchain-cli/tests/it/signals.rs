@@ -113,6 +113,11 @@ fn a_killed_client_leaves_what_gc_removes() {
     running.wait_for("ready");
     running.signal(Signal::KILL);
     running.end();
+    // Looking must not turn into holding: a moment later its provider may be done with it.
+    if let [id] = world.sandboxes().as_slice() {
+        let words = world.run(["info", id]).stdout();
+        assert!(!words.contains("(alive)"), "{words}");
+    }
     let dry = world.run(["gc", "--dry-run", "--json"]).succeeded().json();
     let entries = dry["entries"].as_array().unwrap();
     // The provider may have cleaned up by itself in this moment; if not, it is named and goes.
