@@ -50,8 +50,13 @@ fn whoever_ends_us_ends_the_sandbox_of_a_run() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
         let world = World::new();
         let sleep = unique_sleep();
-        let mut running =
-            world.start(["run", "--", "sh", "-c", &format!("trap '' TERM HUP QUIT; echo ready; sleep {sleep}")]);
+        let mut running = world.start([
+            "run",
+            "--",
+            "sh",
+            "-c",
+            &format!("trap '' TERM HUP QUIT; echo ready; sleep {sleep}"),
+        ]);
         running.wait_for("ready");
         running.signal(signal);
         assert_eq!(running.end().code(), Some(code));
