@@ -41,6 +41,14 @@ fn an_exception_without_words_is_named_once() {
 }
 
 #[test]
+fn what_does_not_parse_is_said_once() {
+    let world = World::new();
+    let id = world.sandbox();
+    let stderr = world.run(["code", &id, "def f(:"]).ended(1).stderr();
+    assert_eq!(stderr.matches("SyntaxError").count(), 1, "{stderr}");
+}
+
+#[test]
 fn other_languages_are_a_word_away() {
     let world = World::new();
     let id = world.sandbox();
