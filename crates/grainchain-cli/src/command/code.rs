@@ -69,7 +69,7 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
         show(events, &displays, app.printer).await
     };
     tokio::select! {
-        outcome = work => outcome,
+        outcome = work => outcome.map_err(options::explain_timeout),
         // Dropping the work interrupts the code.
         signal = signals.end() => Err(Failure::Signal(signal.as_raw())),
     }

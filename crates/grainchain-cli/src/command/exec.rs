@@ -1,6 +1,6 @@
 //! `grainchain exec`: a command in a sandbox that is there.
 
-use grainchain::{Command, Error, ErrorKind, Operation, Sandbox};
+use grainchain::{Command, ErrorKind, Sandbox};
 
 use super::options::{self, Limit};
 use crate::app::App;
@@ -28,15 +28,6 @@ pub(crate) struct Args {
     user: Option<String>,
     #[command(flatten)]
     program: Program,
-}
-
-/// What to do about a program whose time ran out.
-const LIFT: &str = "allow it more with --timeout, or `--timeout none` for as long as it takes";
-
-/// Whether the time of a program ran out, and not that of one of our own requests.
-fn is_overdue(error: &Error) -> bool {
-    error.kind() == ErrorKind::Timeout
-        && matches!(error.failed_operation(), Some(Operation::Spawn | Operation::Execute))
 }
 
 /// The command and what stands around it.
@@ -109,10 +100,7 @@ impl Program {
                     "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
                 ))
             }
-            // The library speaks of its own option; here it has another name.
-            (Failure::Error(error), _) if is_overdue(&error) => Failure::Error(error.hint(LIFT)),
-            (Failure::Start(error), _) if is_overdue(&error) => Failure::Start(error.hint(LIFT)),
-            (failure, _) => failure,
+            (failure, _) => options::explain_timeout(failure),
         }
     }
 }
