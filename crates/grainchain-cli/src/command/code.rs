@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     context: Option<String>,
     /// Interrupt it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s
-    #[arg(long, value_name = "TIME", value_parser = options::limit)]
+    #[arg(long, value_name = "TIME", value_parser = options::limit, allow_negative_numbers = true)]
     timeout: Option<Limit>,
     /// Keep what it displays (images, HTML …) as files in this folder
     #[arg(long, value_name = "DIR")]

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Command")]
 pub(crate) struct Program {
     /// Kill it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s, unless it has a terminal
-    #[arg(long, value_name = "TIME", value_parser = options::limit)]
+    #[arg(long, value_name = "TIME", value_parser = options::limit, allow_negative_numbers = true)]
     timeout: Option<Limit>,
     /// Pass our stdin on also when it is a terminal
     #[arg(short, long)]

@@ -33,7 +33,7 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "POLICY", value_parser = network)]
     network: Option<NetworkPolicy>,
     /// How long it lives, as in 30m; `none` for until it is closed
-    #[arg(long, value_name = "TIME", value_parser = limit)]
+    #[arg(long, value_name = "TIME", value_parser = limit, allow_negative_numbers = true)]
     lifetime: Option<Limit>,
     /// Add a label. Repeatable
     #[arg(short, long, value_name = "K=V", value_parser = pair)]
