@@ -1,6 +1,6 @@
 //! `grainchain exec`: a command in a sandbox that is there.
 
-use grainchain::{Command, ErrorKind, Sandbox};
+use grainchain::{Capability, Command, ErrorKind, Sandbox};
 
 use super::options::{self, Limit};
 use crate::app::App;
@@ -65,7 +65,7 @@ impl Program {
         command
     }
 
-    /// Runs `command` with live output, or with `--json` to its end.
+    /// Runs `command` with live output; with `--json`, and where there is no other way, to its end.
     pub(crate) async fn run(
         &self,
         sandbox: Sandbox,
@@ -75,7 +75,9 @@ impl Program {
     ) -> Outcome {
         let input = self.interactive || !terminal::stdin_is_terminal();
         let setup = Setup { sandbox, command, stdio: Stdio { input, terminal: self.tty }, printer };
-        let outcome = if printer.json {
+        // A terminal that cannot be had is refused by the provider.
+        let live = self.tty || setup.sandbox.capabilities().supports(Capability::Processes);
+        let outcome = if printer.json || !live {
             self.to_end(setup, signals).await
         } else {
             live::drive(setup, signals).await.and_then(live::Ended::outcome)
@@ -85,8 +87,25 @@ impl Program {
 
     async fn to_end(&self, setup: Setup, signals: &mut Signals) -> Outcome {
         let printer = setup.printer;
-        let output = live::to_end(setup, signals).await?;
-        printer.json(&output)?;
+        if !printer.json {
+            printer.note(format_args!(
+                "{} shows output only when the command has ended",
+                setup.sandbox.provider()
+            ));
+        }
+        let ended = live::to_end(setup, signals).await;
+        if !printer.json
+            && let Err(Failure::Error(error) | Failure::Start(error)) = &ended
+            && let Some(output) = error.partial_output()
+        {
+            live::show(output, printer).await?;
+        }
+        let output = ended?;
+        if printer.json {
+            printer.json(&output)?;
+        } else {
+            live::show(&output, printer).await?;
+        }
         Ok(output.status.map_or(Code::OURS, |status| Code::of_shell(status.shell_code())))
     }
 

@@ -6,4 +6,4 @@ mod pump;
 
 pub(crate) use drive::{Ended, Setup, Stdio, drive, to_end};
 pub(crate) use input::{open, read_all};
-pub(crate) use pump::write;
+pub(crate) use pump::{show, write};
