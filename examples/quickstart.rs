@@ -23,15 +23,20 @@ async fn main() -> Result<()> {
 
     let client = grainchain::registry().client(&settings)?;
     let begun = Instant::now();
-    // The scope closes the sandbox whatever happens inside: success, error, panic or Ctrl-C of the future.
-    client.scope(SandboxConfig::default().env("GREETING", "hello"), tour).await?;
-    println!("closed; {:?} in all", begun.elapsed());
+    let mut clock = Clock(begun);
+    // The scope closes the sandbox whatever happens inside: success, error, panic or the drop of its future.
+    client
+        .scope(SandboxConfig::default().env("GREETING", "hello"), async |sandbox| {
+            tour(sandbox, &mut clock).await
+        })
+        .await?;
+    clock.tell("closed the sandbox; its files, snapshots and processes are gone");
+    println!("{:>8.1} ms  in all", begun.elapsed().as_secs_f64() * 1000.0);
     Ok(())
 }
 
-async fn tour(sandbox: Sandbox) -> Result<()> {
-    let mut clock = Clock(Instant::now());
-    println!("made {}", sandbox.id());
+async fn tour(sandbox: Sandbox, clock: &mut Clock) -> Result<()> {
+    clock.tell(&format!("made the sandbox {}", sandbox.id()));
 
     sandbox.upload_file("work/count.sh", SCRIPT).await?;
     clock.tell("uploaded a script");

@@ -1,6 +1,7 @@
 //! What every command needs: the settings, a client, and sandboxes by the beginning of their ids.
 
-use grainchain::{Client, Error, ErrorKind, ListFilter, Result, Sandbox, SandboxId, Settings};
+use grainchain::layer::Trace;
+use grainchain::{Client, Error, ErrorKind, ListFilter, Result, Sandbox, SandboxId, SandboxInfo, Settings};
 
 use crate::cli::Global;
 use crate::output::Printer;
@@ -36,7 +37,13 @@ impl App {
     /// A client of the provider in use.
     pub(crate) fn client(&self) -> Result<Client> {
         let settings = self.settings()?;
-        grainchain::registry().client_of(self.provider(&settings), &settings)
+        self.client_of(&settings)
+    }
+
+    /// A client of the provider in use under `settings`, whose operations `-v` shows.
+    pub(crate) fn client_of(&self, settings: &Settings) -> Result<Client> {
+        let client = grainchain::registry().client_of(self.provider(settings), settings)?;
+        Ok(client.layer(Trace))
     }
 
     /// A client for something new, saying so when nobody chose where it will run.
@@ -48,7 +55,7 @@ impl App {
                 settings.chosen_by
             ));
         }
-        grainchain::registry().client_of(self.provider(&settings), &settings)
+        self.client_of(&settings)
     }
 
     /// The sandbox whose id is `id` or begins so.
@@ -66,6 +73,14 @@ impl App {
     /// The id that is `id` or begins so.
     pub(crate) async fn id(&self, client: &Client, id: &str) -> Result<SandboxId> {
         lookup(client, id).await?.ok_or_else(|| missing(id, client))
+    }
+
+    /// What the list says about the sandbox whose id is `id` or begins so.
+    pub(crate) async fn listed(&self, client: &Client, id: &str) -> Result<SandboxInfo> {
+        let all = client.list(ListFilter::default()).await?;
+        let found = choose(id, all.iter().map(|info| info.id.clone()))?;
+        let listed = found.and_then(|found| all.into_iter().find(|info| info.id == found));
+        listed.ok_or_else(|| missing(id, client))
     }
 }
 

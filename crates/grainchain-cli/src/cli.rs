@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{ColorChoice, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::app::App;
 use crate::command;
@@ -53,7 +54,7 @@ pub(crate) struct Global {
     /// Print results and errors alone; lists shrink to ids
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Say more on stderr; -vv says everything. `GRAINCHAIN_LOG` has the last word
+    /// Show each operation on stderr, with how it ended; -vv shows all libraries too. `GRAINCHAIN_LOG` has the last word
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// When to use colours; NO_COLOR is respected
@@ -201,7 +202,7 @@ fn set_colors(choice: ColorChoice) {
 fn log(verbose: u8) {
     let default = match verbose {
         0 => "off",
-        1 => "info",
+        1 => "grainchain=debug",
         2 => "debug",
         _ => "trace",
     };
@@ -210,6 +211,8 @@ fn log(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        .with_target(false)
+        .with_span_events(FmtSpan::CLOSE)
         .without_time()
         .init();
 }

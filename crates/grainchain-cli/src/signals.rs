@@ -9,6 +9,7 @@ pub(crate) struct Signals {
     interrupt: Stream,
     terminate: Stream,
     hang_up: Stream,
+    quit: Stream,
     resize: Stream,
 }
 
@@ -42,6 +43,7 @@ impl Signals {
             interrupt: open(SignalKind::interrupt())?,
             terminate: open(SignalKind::terminate())?,
             hang_up: open(SignalKind::hangup())?,
+            quit: open(SignalKind::quit())?,
             resize: open(SignalKind::window_change())?,
         })
     }
@@ -52,6 +54,7 @@ impl Signals {
             _ = self.interrupt.recv() => Event::Interrupt,
             _ = self.terminate.recv() => Event::End(Signal::TERM),
             _ = self.hang_up.recv() => Event::End(Signal::HUP),
+            _ = self.quit.recv() => Event::End(Signal::QUIT),
             _ = self.resize.recv() => Event::Resize,
         }
     }

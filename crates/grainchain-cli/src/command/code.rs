@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use grainchain::{
-    ByteSize, CodeError, CodeEvent, CodeStream, Content, ContextId, Error, ErrorKind, Language, Result,
-    RunCode,
+    ByteSize, CodeError, CodeEvent, CodeStream, ContextId, Error, ErrorKind, Language, Result, RunCode,
 };
 
 use self::display::Displays;
@@ -37,7 +36,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     context: Option<String>,
     /// Interrupt it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s
-    #[arg(long, value_name = "TIME", value_parser = options::limit)]
+    #[arg(long, value_name = "TIME", value_parser = options::limit, allow_negative_numbers = true)]
     timeout: Option<Limit>,
     /// Keep what it displays (images, HTML …) as files in this folder
     #[arg(long, value_name = "DIR")]
@@ -70,7 +69,7 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
         show(events, &displays, app.printer).await
     };
     tokio::select! {
-        outcome = work => outcome,
+        outcome = work => outcome.map_err(options::explain_timeout),
         // Dropping the work interrupts the code.
         signal = signals.end() => Err(Failure::Signal(signal.as_raw())),
     }
@@ -79,7 +78,7 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
 /// The code's text.
 async fn source(file: Option<PathBuf>, code: Option<String>, printer: Printer) -> Result<String> {
     let content = match (file, code) {
-        (Some(file), _) if file.as_os_str() != "-" => Content::open(file).await?,
+        (Some(file), _) if file.as_os_str() != "-" => live::open(&file).await?,
         (None, Some(code)) if code != "-" => return Ok(code),
         _ => {
             if terminal::stdin_is_terminal() {
@@ -117,16 +116,54 @@ async fn show(mut events: CodeStream, displays: &Displays, printer: Printer) -> 
 }
 
 fn complain(error: &CodeError, printer: Printer) {
-    let last = error.to_string();
-    let frames = error.traceback.iter().map(|line| line.trim_end_matches('\n'));
-    // Some interpreters end their traceback with the error itself, without a colon when it has nothing to say.
-    let bare = last.trim_end_matches([':', ' ']);
-    for line in frames.filter(|line| *line != last && *line != bare) {
-        printer.complaint(visible_lines(line));
+    for line in words(error) {
+        printer.complaint(visible_lines(&line));
     }
-    printer.complaint(visible_lines(if error.value.is_empty() { bare } else { &last }));
+}
+
+/// The traceback as the interpreter wrote it, and the error itself where that does not name it: first in JavaScript, last in Python.
+fn words(error: &CodeError) -> Vec<String> {
+    let mut lines: Vec<_> =
+        error.traceback.iter().map(|line| line.trim_end_matches('\n').to_owned()).collect();
+    // Python writes the module too: `json.decoder.JSONDecodeError: …`.
+    let names_it = |line: &String| {
+        line.split(':').next().and_then(|head| head.rsplit('.').next()) == Some(error.name.as_str())
+    };
+    if !lines.iter().any(names_it) {
+        lines.push(if error.value.is_empty() { error.name.clone() } else { error.to_string() });
+    }
+    lines
 }
 
 fn language(text: &str) -> Result<Language> {
     text.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(name: &str, value: &str, traceback: &[&str]) -> Vec<String> {
+        let traceback = traceback.iter().map(|line| (*line).to_owned()).collect();
+        words(&CodeError::new(name, value, traceback))
+    }
+
+    #[test]
+    fn a_traceback_keeps_its_order_and_names_the_error_once() {
+        for traceback in [
+            &["TypeError: bad", "    at <cell-1>:1:7"][..],
+            &["Traceback (most recent call last):", "  File \"x\"", "TypeError: bad"],
+            &["  File \"x\", line 1", "TypeError: worse than the value says"],
+            &["  File \"x\", line 1", "TypeError"],
+            &["  File \"x\", line 1", "some.module.TypeError: bad"],
+        ] {
+            assert_eq!(shown("TypeError", "bad", traceback), traceback);
+        }
+    }
+
+    #[test]
+    fn an_error_that_its_traceback_does_not_name_comes_last() {
+        assert_eq!(shown("Exit", "3", &["the shell ended"]), ["the shell ended", "Exit: 3"]);
+        assert_eq!(shown("KeyError", "", &[]), ["KeyError"]);
+    }
 }

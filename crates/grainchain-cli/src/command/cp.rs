@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use grainchain::{Content, Error, FileKind, Result, Sandbox, Stat, UnpackSummary, WriteFile};
+use grainchain::{Error, FileKind, Result, Sandbox, Stat, UnpackSummary, WriteFile};
 use serde::Serialize;
 
 use self::landing::{Source, in_sandbox, on_host};
@@ -117,9 +117,10 @@ async fn upload(app: &App, src: &Path, dst: &Place) -> Result<Copied> {
         Error::bad_request(format!("the name of {} is not UTF-8 text", src.display()))
             .hint("name the file in DST and send it through stdin, or put it into a folder and copy that")
     })?;
+    let content = live::open(src).await?;
     let path = in_sandbox(&sandbox, &dst.path, Source::File(Some(name))).await?;
     let request = WriteFile::new(&path).mode(metadata.permissions().mode() & 0o777);
-    let info = sandbox.upload_file(request, Content::open(src).await?).await?;
+    let info = sandbox.upload_file(request, content).await?;
     Ok(Copied::file(path, info.size))
 }
 

@@ -62,8 +62,7 @@ fn configuration(settings: &Settings) -> Finding {
 }
 
 async fn provider(app: &App, settings: &Settings, findings: &mut Vec<Finding>) {
-    let name = app.provider(settings);
-    let client = match grainchain::registry().client_of(name, settings) {
+    let client = match app.client_of(settings) {
         Ok(client) => client,
         Err(error) => return findings.push(Finding::fail("provider", &error)),
     };

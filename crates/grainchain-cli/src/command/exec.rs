@@ -1,6 +1,6 @@
 //! `grainchain exec`: a command in a sandbox that is there.
 
-use grainchain::{Command, Error, ErrorKind, Operation, Sandbox};
+use grainchain::{Capability, Command, ErrorKind, Sandbox};
 
 use super::options::{self, Limit};
 use crate::app::App;
@@ -30,21 +30,12 @@ pub(crate) struct Args {
     program: Program,
 }
 
-/// What to do about a program whose time ran out.
-const LIFT: &str = "allow it more with --timeout, or `--timeout none` for as long as it takes";
-
-/// Whether the time of a program ran out, and not that of one of our own requests.
-fn is_overdue(error: &Error) -> bool {
-    error.kind() == ErrorKind::Timeout
-        && matches!(error.failed_operation(), Some(Operation::Spawn | Operation::Execute))
-}
-
 /// The command and what stands around it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Command")]
 pub(crate) struct Program {
     /// Kill it after so many seconds (or 5m, 2h); `none` for never. The sandbox's default, 300 s, unless it has a terminal
-    #[arg(long, value_name = "TIME", value_parser = options::limit)]
+    #[arg(long, value_name = "TIME", value_parser = options::limit, allow_negative_numbers = true)]
     timeout: Option<Limit>,
     /// Pass our stdin on also when it is a terminal
     #[arg(short, long)]
@@ -74,7 +65,7 @@ impl Program {
         command
     }
 
-    /// Runs `command` with live output, or with `--json` to its end.
+    /// Runs `command` with live output; with `--json`, and where there is no other way, to its end.
     pub(crate) async fn run(
         &self,
         sandbox: Sandbox,
@@ -84,7 +75,9 @@ impl Program {
     ) -> Outcome {
         let input = self.interactive || !terminal::stdin_is_terminal();
         let setup = Setup { sandbox, command, stdio: Stdio { input, terminal: self.tty }, printer };
-        let outcome = if printer.json {
+        // A terminal that cannot be had is refused by the provider.
+        let live = self.tty || setup.sandbox.capabilities().supports(Capability::Processes);
+        let outcome = if printer.json || !live {
             self.to_end(setup, signals).await
         } else {
             live::drive(setup, signals).await.and_then(live::Ended::outcome)
@@ -94,8 +87,25 @@ impl Program {
 
     async fn to_end(&self, setup: Setup, signals: &mut Signals) -> Outcome {
         let printer = setup.printer;
-        let output = live::to_end(setup, signals).await?;
-        printer.json(&output)?;
+        if !printer.json {
+            printer.note(format_args!(
+                "{} shows output only when the command has ended",
+                setup.sandbox.provider()
+            ));
+        }
+        let ended = live::to_end(setup, signals).await;
+        if !printer.json
+            && let Err(Failure::Error(error) | Failure::Start(error)) = &ended
+            && let Some(output) = error.partial_output()
+        {
+            live::show(output, printer).await?;
+        }
+        let output = ended?;
+        if printer.json {
+            printer.json(&output)?;
+        } else {
+            live::show(&output, printer).await?;
+        }
         Ok(output.status.map_or(Code::OURS, |status| Code::of_shell(status.shell_code())))
     }
 
@@ -109,10 +119,7 @@ impl Program {
                     "the whole line was taken as a program's name; leave out the quotes, or write -- sh -c '…'",
                 ))
             }
-            // The library speaks of its own option; here it has another name.
-            (Failure::Error(error), _) if is_overdue(&error) => Failure::Error(error.hint(LIFT)),
-            (Failure::Start(error), _) if is_overdue(&error) => Failure::Start(error.hint(LIFT)),
-            (failure, _) => failure,
+            (failure, _) => options::explain_timeout(failure),
         }
     }
 }

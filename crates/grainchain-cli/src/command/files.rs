@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use futures_util::StreamExt;
-use grainchain::{Content, Error, ErrorKind, FileKind, MakeDir, Remove, Sandbox, Stat, WriteFile};
+use grainchain::{Error, ErrorKind, FileKind, MakeDir, Remove, Sandbox, Stat, WriteFile};
 use tokio::io::AsyncWriteExt;
 
 use super::place::Place;
@@ -71,7 +71,7 @@ pub(crate) async fn execute(app: App, command: Command) -> Outcome {
             let mut request = WriteFile::new(named(&file)?);
             request.mode = mode;
             let content = match from {
-                Some(from) => Content::open(from).await?,
+                Some(from) => live::open(&from).await?,
                 None => live::read_all()?,
             };
             let waiting = Progress::begin(app.printer, "writing");

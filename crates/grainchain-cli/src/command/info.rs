@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use grainchain::{ErrorKind, ListFilter, SandboxInfo};
+use grainchain::{ErrorKind, SandboxInfo};
 
 use super::list::labels;
 use crate::app::App;
@@ -22,17 +22,23 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
     Ok(Code::OK)
 }
 
-/// A sandbox that is too broken to connect to can still be looked at in the list.
+/// What the sandbox says, and who holds it as the list says: while we are connected, we hold it ourselves. One that is too broken to
+/// connect to can still be looked at in the list.
 async fn find(app: &App, id: &str) -> Result<SandboxInfo, Failure> {
-    let error = match app.sandbox(id).await {
-        Ok(sandbox) => return Ok(sandbox.info().await?),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error.into()),
-        Err(error) => error,
-    };
     let client = app.client()?;
-    let id = app.id(&client, id).await?;
-    let listed = client.list(ListFilter::default()).await?;
-    listed.into_iter().find(|info| info.id == id).ok_or(Failure::Error(error))
+    let listed = app.listed(&client, id).await?;
+    let own = match client.connect(listed.id.clone()).await {
+        Ok(sandbox) => sandbox.info().await,
+        Err(error) => Err(error),
+    };
+    match own {
+        Ok(mut info) => {
+            info.lease = listed.lease.or(info.lease);
+            Ok(info)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(error.into()),
+        Err(_) => Ok(listed),
+    }
 }
 
 fn show(printer: Printer, info: &SandboxInfo) -> Result<(), Failure> {

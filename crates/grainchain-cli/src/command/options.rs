@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use grainchain::config::parse_duration;
-use grainchain::{ByteSize, Error, NetworkPolicy, Result, SandboxConfig};
+use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, Result, SandboxConfig};
+
+use crate::exit::Failure;
 
 /// What a new sandbox shall be like.
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,7 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "POLICY", value_parser = network)]
     network: Option<NetworkPolicy>,
     /// How long it lives, as in 30m; `none` for until it is closed
-    #[arg(long, value_name = "TIME", value_parser = limit)]
+    #[arg(long, value_name = "TIME", value_parser = limit, allow_negative_numbers = true)]
     lifetime: Option<Limit>,
     /// Add a label. Repeatable
     #[arg(short, long, value_name = "K=V", value_parser = pair)]
@@ -107,6 +109,24 @@ fn own_variable(name: &str) -> Result<String, String> {
         VarError::NotPresent => "it is not set here; write KEY=VALUE or set it".to_owned(),
         VarError::NotUnicode(_) => "its value here is not UTF-8".to_owned(),
     })
+}
+
+/// Names our option where a program's or code's time ran out: the library speaks of its own.
+pub(crate) fn explain_timeout(failure: Failure) -> Failure {
+    let explain = |error: Error| match error.failed_operation() {
+        Some(Operation::Spawn | Operation::Execute | Operation::RunCode)
+            if error.kind() == ErrorKind::Timeout =>
+        {
+            error.hint("allow it more with --timeout, or `--timeout none` for as long as it takes")
+        }
+        // What ran out was the time of one of our own requests.
+        _ => error,
+    };
+    match failure {
+        Failure::Error(error) => Failure::Error(explain(error)),
+        Failure::Start(error) => Failure::Start(explain(error)),
+        other => other,
+    }
 }
 
 fn size(text: &str) -> Result<ByteSize, Error> {

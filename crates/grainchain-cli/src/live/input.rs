@@ -1,6 +1,8 @@
-//! Our stdin, read by a thread of its own: reading cannot be cancelled, and the program does not wait for it to end.
+//! What we read here: files, and our stdin by a thread of its own, because reading it cannot be cancelled and the program does not wait
+//! for it to end.
 
 use std::io::Read;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -38,6 +40,21 @@ pub(super) fn read() -> Result<Input> {
         .spawn(work)
         .map_err(|error| Error::io("start a thread", error))?;
     Ok(receiver)
+}
+
+/// The content of a file of this machine. What is no file is refused before it is opened: a pipe without a writer would never open.
+pub(crate) async fn open(path: &Path) -> Result<Content> {
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| Error::io(format_args!("look at {}", path.display()), error))?;
+    if metadata.is_file() {
+        return Content::open(path).await;
+    }
+    let refusal = Error::bad_request(format!("{} is not a file", path.display()));
+    Err(refusal.hint(if metadata.is_dir() {
+        "`grainchain cp` copies folders"
+    } else {
+        "send what it gives through stdin"
+    }))
 }
 
 /// Our stdin as content to send.

@@ -5,5 +5,5 @@ mod input;
 mod pump;
 
 pub(crate) use drive::{Ended, Setup, Stdio, drive, to_end};
-pub(crate) use input::read_all;
-pub(crate) use pump::write;
+pub(crate) use input::{open, read_all};
+pub(crate) use pump::{show, write};

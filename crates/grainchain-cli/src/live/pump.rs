@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use grainchain::{Error, ErrorKind, ExitStatus, OutputStream, ProcessEvent, ProcessEvents};
+use grainchain::{Error, ErrorKind, ExitStatus, Output, OutputStream, ProcessEvent, ProcessEvents};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -53,18 +53,33 @@ impl Writer {
         match event {
             ProcessEvent::Stdout(bytes) => write(&mut self.stdout, &bytes).await?,
             ProcessEvent::Stderr(bytes) => write(&mut self.stderr, &bytes).await?,
-            ProcessEvent::Dropped { stream, bytes } => {
-                let stream = match stream {
-                    OutputStream::Stdout => "stdout",
-                    OutputStream::Stderr => "stderr",
-                };
-                self.printer.warn(format_args!("{bytes} bytes of {stream} were lost"));
-            }
+            ProcessEvent::Dropped { stream, bytes } => warn_of_loss(self.printer, stream, bytes),
             ProcessEvent::Exited(status) => return Ok(Some(status)),
             _ => {}
         }
         Ok(None)
     }
+}
+
+fn warn_of_loss(printer: Printer, stream: OutputStream, bytes: u64) {
+    let stream = match stream {
+        OutputStream::Stdout => "stdout",
+        OutputStream::Stderr => "stderr",
+    };
+    printer.warn(format_args!("{bytes} bytes of {stream} were lost"));
+}
+
+/// What a command wrote until its end goes to our stdout and stderr.
+pub(crate) async fn show(output: &Output, printer: Printer) -> Result<(), Failure> {
+    write(&mut tokio::io::stdout(), &output.stdout.bytes()).await?;
+    write(&mut tokio::io::stderr(), &output.stderr.bytes()).await?;
+    for (stream, capture) in [(OutputStream::Stdout, &output.stdout), (OutputStream::Stderr, &output.stderr)]
+    {
+        if capture.dropped() > 0 {
+            warn_of_loss(printer, stream, capture.dropped());
+        }
+    }
+    Ok(())
 }
 
 pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use grainchain::{Error, Output};
+use grainchain::{Effect, Error, Output};
 use serde::Serialize;
 
 use super::table::Table;
@@ -171,6 +171,9 @@ struct ErrorFields<'a> {
     sandbox: Option<&'a str>,
     option: Option<&'a str>,
     remedy: Option<&'a str>,
+    /// Whether the failed request changed anything: none, possible or done.
+    effect: &'static str,
+    retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a Output>,
 }
@@ -186,6 +189,12 @@ impl<'a> ErrorForm<'a> {
                 sandbox: error.failed_sandbox().map(grainchain::SandboxId::as_str),
                 option: error.failed_option(),
                 remedy: error.remedy(),
+                effect: match error.what_happened() {
+                    Effect::None => "none",
+                    Effect::Done => "done",
+                    _ => "possible",
+                },
+                retryable: error.is_retryable(),
                 output: error.partial_output(),
             },
         }
@@ -210,5 +219,9 @@ mod tests {
         assert_eq!(form["error"]["kind"], "bad request");
         assert_eq!(form["error"]["remedy"], "say yes");
         assert!(form["error"]["sandbox"].is_null());
+        assert_eq!((&form["error"]["effect"], &form["error"]["retryable"]), (&"none".into(), &false.into()));
+        let error = Error::new(grainchain::ErrorKind::Connection, "lost").effect(Effect::Possible);
+        let form = serde_json::to_value(ErrorForm::of(&error)).unwrap();
+        assert_eq!(form["error"]["effect"], "possible");
     }
 }

@@ -41,6 +41,14 @@ fn an_exception_without_words_is_named_once() {
 }
 
 #[test]
+fn what_does_not_parse_is_said_once() {
+    let world = World::new();
+    let id = world.sandbox();
+    let stderr = world.run(["code", &id, "def f(:"]).ended(1).stderr();
+    assert_eq!(stderr.matches("SyntaxError").count(), 1, "{stderr}");
+}
+
+#[test]
 fn other_languages_are_a_word_away() {
     let world = World::new();
     let id = world.sandbox();
@@ -66,7 +74,11 @@ fn json_has_value_and_error() {
 fn a_timeout_of_code_is_124() {
     let world = World::new();
     let id = world.sandbox();
-    world.run(["code", &id, "--timeout", "0.5", "import time\ntime.sleep(60)"]).ended(124);
+    for more in [&[][..], &["--json"]] {
+        let arguments = ["code", &id, "--timeout", "0.5", "import time\ntime.sleep(60)"];
+        let ran = world.run(arguments.iter().chain(more)).ended(124);
+        assert!(ran.stderr().contains("--timeout none"), "{}", ran.stderr());
+    }
 }
 
 #[test]

@@ -144,6 +144,30 @@ fn what_cannot_be_copied_is_named_both_ways() {
 }
 
 #[test]
+fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
+    let world = World::new();
+    let id = world.sandbox();
+    let pipe = world.here().join("pipe").display().to_string();
+    world.run(["exec", &id, "--", "mkfifo", &pipe]).succeeded();
+    let file = format!("{id}:file");
+    for (arguments, code) in [
+        (&["cp", "pipe", &file][..], 1),
+        (&["files", "write", &file, "--from", "pipe"], 1),
+        (&["code", &id, "--file", "pipe"], 125),
+    ] {
+        let ran = world.run(arguments).ended(code);
+        assert!(
+            ran.stderr().contains("pipe is not a file") && ran.stderr().contains("stdin"),
+            "{}",
+            ran.stderr()
+        );
+    }
+    std::fs::create_dir(world.here().join("folder")).unwrap();
+    let ran = world.run(["files", "write", &file, "--from", "folder"]).ended(1);
+    assert!(ran.stderr().contains("grainchain cp"), "{}", ran.stderr());
+}
+
+#[test]
 fn odd_names_arrive() {
     let world = World::new();
     let id = world.sandbox();

@@ -98,6 +98,10 @@ fn a_negative_number_is_a_bad_value_and_no_unknown_option() {
     let world = World::new();
     let ran = world.run(["create", "--quiet", "--cpu", "-1"]).ended(1);
     assert!(ran.stderr().contains("option `cpu_limit`"), "{}", ran.stderr());
+    for arguments in [&["create", "--lifetime", "-1"][..], &["run", "--timeout", "-1", "--", "true"]] {
+        let ran = world.run(arguments).ended(2);
+        assert!(ran.stderr().contains("`-1` is not a duration"), "{}", ran.stderr());
+    }
 }
 
 #[test]

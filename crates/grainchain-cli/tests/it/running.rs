@@ -154,6 +154,22 @@ fn the_note_that_nothing_isolates_is_said_once_on_stderr_and_can_be_silenced() {
 }
 
 #[test]
+fn verbose_shows_each_operation_and_how_it_ended_but_nothing_that_was_said() {
+    let world = World::new();
+    let silent = world.run(["run", "--quiet", "--", "true"]).succeeded();
+    assert_eq!(silent.stderr(), "");
+    let ran = world.run(["-v", "run", "-e", "TOKEN=hunter2", "--", "sh", "-c", "exit 3", "secret"]).ended(3);
+    let stderr = ran.stderr();
+    for operation in ["create", "spawn", "close"] {
+        let shown = |line: &str| {
+            line.contains(&format!("operation=\"{operation}\"")) && line.contains("outcome=\"ok\"")
+        };
+        assert!(stderr.lines().any(shown), "{operation}: {stderr}");
+    }
+    assert!(!stderr.contains("hunter2") && !stderr.contains("secret"), "{stderr}");
+}
+
+#[test]
 fn a_whole_line_in_quotes_is_explained() {
     let world = World::new();
     let ran = world.run(["run", "echo hello | wc"]).ended(127);

@@ -47,11 +47,16 @@ fn the_second_interrupt_kills_a_command_that_outlived_the_first() {
 
 #[test]
 fn whoever_ends_us_ends_the_sandbox_of_a_run() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
         let world = World::new();
         let sleep = unique_sleep();
-        let mut running =
-            world.start(["run", "--", "sh", "-c", &format!("trap '' TERM HUP; echo ready; sleep {sleep}")]);
+        let mut running = world.start([
+            "run",
+            "--",
+            "sh",
+            "-c",
+            &format!("trap '' TERM HUP QUIT; echo ready; sleep {sleep}"),
+        ]);
         running.wait_for("ready");
         running.signal(signal);
         assert_eq!(running.end().code(), Some(code));
@@ -113,6 +118,11 @@ fn a_killed_client_leaves_what_gc_removes() {
     running.wait_for("ready");
     running.signal(Signal::KILL);
     running.end();
+    // Looking must not turn into holding: a moment later its provider may be done with it.
+    if let [id] = world.sandboxes().as_slice() {
+        let words = world.run(["info", id]).stdout();
+        assert!(!words.contains("(alive)"), "{words}");
+    }
     let dry = world.run(["gc", "--dry-run", "--json"]).succeeded().json();
     let entries = dry["entries"].as_array().unwrap();
     // The provider may have cleaned up by itself in this moment; if not, it is named and goes.

@@ -1,7 +1,7 @@
 //! The settings in effect, each with its origin, and without secrets.
 
 use grainchain::config::format_duration;
-use grainchain::{NetworkPolicy, ProviderUri, Result, SandboxConfig, Settings};
+use grainchain::{NetworkPolicy, Result, SandboxConfig, Settings};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -101,7 +101,7 @@ fn options(config: &SandboxConfig) -> Vec<(&'static str, Value)> {
             config
                 .metadata
                 .iter()
-                .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                .map(|(key, value)| (key.clone(), masked(key, Value::from(value.as_str()))))
                 .collect::<Map<_, _>>()
                 .into(),
         ),
@@ -113,9 +113,12 @@ fn options(config: &SandboxConfig) -> Vec<(&'static str, Value)> {
 /// Whether a value under this key is nobody's business.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["key", "token", "secret", "password", "passwd", "credential", "authorization", "cookie"]
+    ["key", "token", "secret", "pass", "credential", "auth", "cookie", "private", "signature"]
         .iter()
         .any(|word| key.contains(word))
+        || key
+            .split(|character: char| !character.is_ascii_alphanumeric())
+            .any(|word| matches!(word, "pat" | "pwd" | "pw"))
 }
 
 /// `value` with secrets masked, however deep they are.
@@ -133,28 +136,27 @@ fn masked(key: &str, value: Value) -> Value {
             .collect::<Map<_, _>>()
             .into(),
         Value::Array(items) => items.into_iter().map(|item| masked("", item)).collect::<Vec<_>>().into(),
-        Value::String(text) => without_password(&text).into(),
+        Value::String(text) => without_secrets(&text).into(),
         other => other,
     }
 }
 
-/// A provider's name or URI with the secrets in its query masked.
-fn without_secrets(provider: &str) -> String {
-    let Ok(uri) = provider.parse::<ProviderUri>() else { return provider.to_owned() };
-    let Some((before, _)) = provider.split_once('?') else { return provider.to_owned() };
-    let query =
-        uri.query.iter().map(|(key, value)| format!("{key}={}", if is_secret(key) { MASK } else { value }));
-    format!("{before}?{}", query.collect::<Vec<_>>().join("&"))
-}
-
-/// An address without the password in it: `https://user:password@host` is a usual place for one.
-fn without_password(text: &str) -> String {
+/// A text without the secrets that addresses carry: `https://user:password@host/?token=…` has two usual places for them.
+fn without_secrets(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{MASK}@{host}{}", &rest[end..]),
-        None => text.to_owned(),
-    }
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let end = place.find(['/', '#']).unwrap_or(place.len());
+    let place = match place[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{MASK}@{host}{}", &place[end..]),
+        None => place.to_owned(),
+    };
+    let Some(query) = query else { return format!("{scheme}://{place}") };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        // Percent signs may hide what a key is called.
+        Some((key, _)) if is_secret(key) || key.contains('%') => format!("{key}={MASK}"),
+        _ => pair.to_owned(),
+    });
+    format!("{scheme}://{place}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -174,14 +176,20 @@ mod tests {
             api_key = "hunter2"
             AccessToken = "hunter2"
             proxy = "http://me:hunter2@proxy:3128/x"
+            database = "postgres://db:5432/x?sslmode=on&password=hunter2"
+            endpoint = "https://h/?p%61ssword=hunter2"
+            vendor-pat = "hunter2"
+            passphrase = "hunter2"
             nested = { list = [{ client_secret = "hunter2" }] }
             [sandbox_defaults]
             environment_vars = { DATABASE_URL = "hunter2" }
+            metadata = { token = "hunter2" }
             provider_config = { registry_password = "hunter2" }
         "#;
         let shown = shown(text);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("DATABASE_URL") && shown.contains("proxy:3128/x"), "{shown}");
+        assert!(shown.contains("db:5432/x?sslmode=on"), "{shown}");
     }
 
     #[test]
