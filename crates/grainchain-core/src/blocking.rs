@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
 use crate::types::content::{ByteStream, Content};
@@ -26,11 +26,22 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 's
     }
 }
 
+/// Something to do on a thread that may block.
+pub type Work = Box<dyn FnOnce() + Send>;
+
 /// The content that `work` writes while it is read. When the reader goes away, the next write fails and ends the work; when the
 /// work fails, its error ends the stream.
 pub fn produce(work: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send + 'static) -> Content {
+    produce_on(|work| drop(tokio::task::spawn_blocking(work)), work)
+}
+
+/// As [`produce`], on the thread that `start` hands the work to. Work that is never done is content without an end.
+pub fn produce_on(
+    start: impl FnOnce(Work),
+    work: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send + 'static,
+) -> Content {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    tokio::task::spawn_blocking(move || {
+    start(Box::new(move || {
         let mut writer = ChunkWriter { sender, buffer: BytesMut::new() };
         let result = work(&mut writer)
             .and_then(|()| writer.flush().map_err(|error| Error::io("hand over data", error)));
@@ -38,7 +49,7 @@ pub fn produce(work: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send + 'stati
             // Fails only when nobody reads, and then nobody wants to know.
             writer.sender.blocking_send(Err(error)).ok();
         }
-    });
+    }));
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     });
@@ -52,14 +63,40 @@ pub fn produce(work: impl FnOnce(&mut ChunkWriter) -> Result<()> + Send + 'stati
 ///
 /// That of the stream if it failed, else that of `work`.
 pub async fn consume<T: Send + 'static>(
-    mut stream: ByteStream,
+    stream: ByteStream,
     work: impl FnOnce(&mut ChunkReader) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let mut worker = tokio::task::spawn_blocking(move || {
-        let mut reader = ChunkReader { receiver, chunk: Bytes::new(), ended: false };
-        work(&mut reader)
-    });
+    let worker = tokio::task::spawn_blocking(move || work(&mut ChunkReader::new(receiver)));
+    feed(stream, sender, async { join(worker.await) }).await
+}
+
+/// As [`consume`], on the thread that `start` hands the work to.
+///
+/// # Errors
+///
+/// As those of [`consume`]; `Unexpected` when the work is not done.
+pub async fn consume_on<T: Send + 'static>(
+    start: impl FnOnce(Work),
+    stream: ByteStream,
+    work: impl FnOnce(&mut ChunkReader) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let (tell, told) = oneshot::channel();
+    // Nobody is told when nobody waits any more.
+    start(Box::new(move || drop(tell.send(work(&mut ChunkReader::new(receiver))))));
+    let done =
+        async { told.await.unwrap_or_else(|_| Err(Error::unexpected("what was to be done was not done"))) };
+    feed(stream, sender, done).await
+}
+
+/// Feeds `stream` to the work whose result `done` tells.
+async fn feed<T>(
+    mut stream: ByteStream,
+    sender: mpsc::Sender<Option<Bytes>>,
+    done: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut done = std::pin::pin!(done);
     let feed = async {
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;
@@ -73,10 +110,10 @@ pub async fn consume<T: Send + 'static>(
     };
     let fed: Result<()> = tokio::select! {
         fed = feed => fed,
-        result = &mut worker => return join(result),
+        result = &mut done => return result,
     };
     drop(sender);
-    let result = join(worker.await);
+    let result = done.await;
     fed.and(result)
 }
 
@@ -144,6 +181,10 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
+    fn new(receiver: mpsc::Receiver<Option<Bytes>>) -> Self {
+        Self { receiver, chunk: Bytes::new(), ended: false }
+    }
+
     /// The next chunk, none at the end.
     ///
     /// # Errors

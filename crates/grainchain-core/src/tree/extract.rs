@@ -125,6 +125,17 @@ impl<'t> Extractor<'t> {
         Ok(rustix::fs::utimensat(here, name, &times(member.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
+    pub(super) fn pipe(&mut self, names: &[&[u8]], member: &Member) -> Result<(), Fault> {
+        let (&name, parents) = names.split_last().ok_or_else(no_name)?;
+        let attributes = self.attributes(member)?;
+        self.enter(parents)?;
+        self.fresh(name, |parent| make_pipe(parent, name))?;
+        // For both ways at once: one way alone waits for the other, or is refused.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let pipe = rustix::fs::openat(self.trail.here(), name, flags, Mode::empty())?;
+        self.apply(&pipe, &attributes)
+    }
+
     /// Gives the regular file `target`, which must be below the destination, another name.
     pub(super) fn hard_link(&mut self, names: &[&[u8]], target: &[&[u8]]) -> Result<(), Fault> {
         let (&name, parents) = names.split_last().ok_or_else(no_name)?;
@@ -274,6 +285,13 @@ impl<'t> Extractor<'t> {
         set_mode(file, Mode::from_raw_mode(attributes.mode as _))?;
         Ok(rustix::fs::futimens(file, &times(attributes.mtime))?)
     }
+}
+
+fn make_pipe(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::mknodat(parent, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+    #[cfg(not(target_os = "linux"))]
+    return Err(Errno::NOSYS);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -155,6 +155,10 @@ pub struct PackOptions<'f> {
     /// Begins with an entry `./` for the packed directory itself. Off by default, since unpacking somewhere
     /// else should not change the mode of that place.
     pub top: bool,
+    /// Packs named pipes as well. Off by default: few programs that unpack expect them.
+    pub pipes: bool,
+    /// Leaves out what is on another device than the packed directory: what is mounted below it. Off by default.
+    pub one_device: bool,
     filter: Option<Filter<'f>>,
 }
 
@@ -177,6 +181,18 @@ impl<'f> PackOptions<'f> {
         self
     }
 
+    /// Sets whether named pipes are packed.
+    pub fn pipes(mut self, pipes: bool) -> Self {
+        self.pipes = pipes;
+        self
+    }
+
+    /// Sets whether what is mounted below the directory is left out.
+    pub fn one_device(mut self, one_device: bool) -> Self {
+        self.one_device = one_device;
+        self
+    }
+
     /// Packs only what `keep` answers `true` for; a directory left out takes everything below it along.
     ///
     /// The path is the one in the archive.
@@ -196,6 +212,8 @@ impl fmt::Debug for PackOptions<'_> {
             .field("sorted", &self.sorted)
             .field("xattrs", &self.xattrs)
             .field("top", &self.top)
+            .field("pipes", &self.pipes)
+            .field("one_device", &self.one_device)
             .field("filter", &self.filter.is_some())
             .finish()
     }
@@ -221,6 +239,8 @@ pub struct UnpackOptions {
     pub top: bool,
     /// Which extended attributes to set.
     pub xattrs: Xattrs,
+    /// Makes named pipes. Off by default; they are [specials](Self::specials) then.
+    pub pipes: bool,
     /// What to do with pipes, devices and unknown kinds.
     pub specials: Specials,
     /// What to do with symbolic links that point out of the destination.
@@ -238,6 +258,7 @@ impl Default for UnpackOptions {
             set_ids: false,
             top: false,
             xattrs: Xattrs::default(),
+            pipes: false,
             specials: Specials::default(),
             outside_links: OutsideLinks::default(),
         }
@@ -290,6 +311,12 @@ impl UnpackOptions {
     /// Sets which extended attributes are set.
     pub fn xattrs(mut self, xattrs: Xattrs) -> Self {
         self.xattrs = xattrs;
+        self
+    }
+
+    /// Sets whether named pipes are made.
+    pub fn pipes(mut self, pipes: bool) -> Self {
+        self.pipes = pipes;
         self
     }
 

@@ -55,6 +55,7 @@ pub fn pack<W: Write>(
         options,
         report: PackReport::default(),
         linked: HashMap::new(),
+        device: None,
         path: Vec::new(),
     };
     let relative = root.relative(path).at(OPERATION, path)?;
@@ -79,6 +80,8 @@ struct Packer<'o, 'f, W> {
     report: PackReport,
     /// First names of files that have more than one.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    /// The only device that entries may be on.
+    device: Option<u64>,
     /// The path of the current entry in the archive.
     path: Vec<u8>,
 }
@@ -94,6 +97,7 @@ impl<W: Write> Packer<'_, '_, W> {
             self.header(EntryType::Directory, stat, b"", &xattrs, None)?;
             self.path.clear();
         }
+        self.device = self.options.one_device.then_some(stat.dev);
         let mut trail = Trail::new(top.as_fd(), READ_DIR);
         let mut levels: Vec<(Names, usize)> = vec![(self.names(top.as_fd())?, 0)];
         while let Some((names, length)) = levels.last_mut() {
@@ -160,6 +164,7 @@ impl<W: Write> Packer<'_, '_, W> {
                         FileKind::File => FileType::RegularFile,
                         FileKind::Directory => FileType::Directory,
                         FileKind::Symlink => return self.symlink(parent, name, &stat).map(|()| None),
+                        FileKind::Fifo if self.options.pipes => return self.pipe(&stat).map(|()| None),
                         other => return self.special(other).map(|()| None),
                     }
                 }
@@ -184,6 +189,7 @@ impl<W: Write> Packer<'_, '_, W> {
         };
         let stat = Stat::of(&rustix::fs::fstat(&file).at(OPERATION, to_path(&self.path))?);
         match stat.kind {
+            _ if self.device.is_some_and(|device| device != stat.dev) => Ok(None),
             kind if kind != announced => {
                 self.report.skip(to_path(&self.path), "was replaced while it was packed");
                 Ok(None)
@@ -209,6 +215,13 @@ impl<W: Write> Packer<'_, '_, W> {
             self.report.skip(to_path(&self.path), kind.describe());
         }
         Ok(())
+    }
+
+    fn pipe(&mut self, stat: &Stat) -> Result<(), TreeError> {
+        if !self.options.keeps(to_path(&self.path), FileKind::Fifo) {
+            return Ok(());
+        }
+        self.header(EntryType::Fifo, stat, b"", &[], None)
     }
 
     fn symlink(&mut self, parent: BorrowedFd<'_>, name: &CString, stat: &Stat) -> Result<(), TreeError> {

@@ -101,6 +101,7 @@ impl Unpacking<'_> {
                 let target = self::names(&member.link, self.options.max_depth);
                 target.and_then(|target| extractor.hard_link(&names, &target)).map(|()| true)
             }
+            EntryType::Fifo if self.options.pipes => extractor.pipe(&names, member).map(|()| true),
             other => self.special(other, &path),
         };
         if made.at(OPERATION, &path)? {

@@ -161,6 +161,9 @@ pub struct Output {
     pub started_at: SystemTime,
     /// How long it ran, as seen where it ran.
     pub execution_time: Duration,
+    /// Whether the kernel killed a process of the sandbox, this command's or another's, for lack of memory while it ran. False where
+    /// nobody can tell.
+    pub out_of_memory: bool,
 }
 
 impl Output {
@@ -172,7 +175,14 @@ impl Output {
         started_at: SystemTime,
         execution_time: Duration,
     ) -> Self {
-        Self { status, stdout, stderr, started_at, execution_time }
+        Self { status, stdout, stderr, started_at, execution_time, out_of_memory: false }
+    }
+
+    /// Says whether memory ran out while it ran.
+    #[must_use]
+    pub fn out_of_memory(mut self, out_of_memory: bool) -> Self {
+        self.out_of_memory = out_of_memory;
+        self
     }
 
     /// Whether it ended with code 0.
@@ -233,6 +243,7 @@ impl Serialize for Output {
             stdout_dropped: u64,
             stderr_dropped: u64,
             execution_time: f64,
+            out_of_memory: bool,
             timestamp: String,
         }
         Form {
@@ -244,6 +255,7 @@ impl Serialize for Output {
             stdout_dropped: self.stdout.dropped(),
             stderr_dropped: self.stderr.dropped(),
             execution_time: self.execution_time.as_secs_f64(),
+            out_of_memory: self.out_of_memory,
             timestamp: super::timestamp::format(self.started_at),
         }
         .serialize(serializer)
