@@ -1,7 +1,7 @@
 //! Ending the trees of commands, whatever becomes of those who wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::sys::scan::{Depth, Leader, Selector};
 use crate::sys::tag::{CommandNumber, Mark};
 use crate::sys::tree::{TreeError, kill_tree};
 
+/// How much longer than its timeout it may take to tell of it, below the 200 ms that are promised.
+const GRACE: Duration = Duration::from_millis(170);
 /// How long a thread that others wait for kills at most.
 const PROMPT: Duration = Duration::from_millis(120);
 /// How long is tried at most: what has not died by then hangs in the kernel.
@@ -100,6 +102,12 @@ impl Tree {
         }
     }
 
+    /// Kills what ran until `deadline`, and answers within 170 ms of that: whoever kills goes on without us if something is left.
+    pub(crate) async fn kill_overdue(&self, deadline: tokio::time::Instant) -> Result<usize, TreeError> {
+        let killed = tokio::time::timeout_at(deadline + GRACE, self.kill_until_gone()).await;
+        killed.unwrap_or(Err(TreeError::Unfinished))
+    }
+
     fn kill_stubbornly(&self) {
         if let Err(error) = self.kill(STUBBORN) {
             tracing::warn!(%error, "a command could not be killed");
@@ -133,21 +141,53 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     result.await.map_err(|_| Error::unexpected("a thread of the guest has failed"))
 }
 
-/// Whether a thread could be started for `work`; otherwise it was dropped.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Who does it when no thread can be started.
+static STAND_BY: OnceLock<mpsc::Sender<Work>> = OnceLock::new();
+
+/// Starts a thread that does, one after the other, what no thread can be started for: commands may use up all that there may be, and
+/// are to be ended all the same.
+#[cfg(feature = "helper")]
+pub(crate) fn stand_by() {
+    STAND_BY.get_or_init(|| {
+        let (sender, work) = mpsc::channel::<Work>();
+        thread(move || work.into_iter().for_each(|work| work()));
+        sender
+    });
+}
+
+/// Whether there is a thread for `work`; otherwise it was dropped.
 pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> bool {
+    // A thread that cannot be started drops what it was to do.
+    let kept = Arc::new(Mutex::new(Some(Box::new(work) as Work)));
+    let take = |kept: &Mutex<Option<Work>>| kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let own = Arc::clone(&kept);
+    if thread(move || {
+        if let Some(work) = take(&own) {
+            work();
+        }
+    }) {
+        return true;
+    }
+    let (Some(stand_by), Some(work)) = (STAND_BY.get(), take(&kept)) else { return false };
+    stand_by.send(work).is_ok()
+}
+
+fn thread(work: impl FnOnce() + Send + 'static) -> bool {
     thread::Builder::new().name("grainchain-end".into()).stack_size(256 * 1024).spawn(work).is_ok()
 }
 
 /// Says what could not be done and to whom.
 pub(crate) fn failure(what: &str, error: TreeError) -> Error {
     let kind = match &error {
-        TreeError::Scan(_) => ErrorKind::Unexpected,
+        TreeError::Scan(_) | TreeError::Unseen { .. } => ErrorKind::Unexpected,
         TreeError::Survivors { reason: Some(reason), .. }
             if reason.kind() == std::io::ErrorKind::PermissionDenied =>
         {
             ErrorKind::Denied
         }
-        TreeError::Survivors { .. } => ErrorKind::Timeout,
+        TreeError::Survivors { .. } | TreeError::Unfinished => ErrorKind::Timeout,
     };
     Error::new(kind, format!("cannot {what}: {error}")).caused_by(error)
 }

@@ -10,7 +10,7 @@ use grainchain_core::facet::Exec;
 use grainchain_core::{
     ByteSize, Collector, Command, Effect, Error, ErrorKind, ExitStatus, Output, Result, Stdin,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::drainer;
 use crate::ending::Tree;
@@ -26,8 +26,6 @@ mod tests;
 
 /// What is read before looking again at what else has happened.
 const STEP_BYTES: usize = 64 * 1024;
-/// How much longer than its timeout a command's result may take, below the 200 ms that are promised.
-const GRACE: Duration = Duration::from_millis(170);
 
 #[async_trait]
 impl Exec for Guest {
@@ -35,7 +33,7 @@ impl Exec for Guest {
     /// they write later is read and forgotten.
     ///
     /// Each command has a session and a process group of its own. On a terminal without input the end-of-file character is
-    /// typed at once.
+    /// typed at once, and behind any input after it, then again and again at growing distances of up to a second.
     ///
     /// # Cancel safety
     ///
@@ -47,6 +45,7 @@ impl Exec for Guest {
                 .option("stdin"));
         }
         let (limit, timeout) = (command.output_limit, command.timeout);
+        let kills = self.shared.kills.count();
         let started = self.start_in_turn(command, Capacity::Default, Keyboard::Ended).await?;
         // A limit beyond what the clock can hold is none.
         let deadline = timeout.and_then(|timeout| Instant::from_std(started.begun).checked_add(timeout));
@@ -55,7 +54,8 @@ impl Exec for Guest {
             Ok(End::Exited) => {
                 running.drain()?;
                 let status = running.reap()?;
-                Ok(running.finish(Some(status)))
+                let ran_out = self.shared.kills.count() > kills;
+                Ok(running.finish(Some(status)).out_of_memory(ran_out))
             }
             Ok(End::Overdue) => Err(running.overdue(timeout.unwrap_or_default(), deadline).await),
             Err(error) => Err(error),
@@ -151,18 +151,14 @@ impl Running {
 
     /// Ends it and tells how far it came.
     async fn overdue(mut self, timeout: Duration, deadline: Option<Instant>) -> Error {
-        let latest = deadline.unwrap_or_else(Instant::now) + GRACE;
-        let killed = timeout_at(latest, self.guard.tree.kill_until_gone()).await;
+        let killed = self.guard.tree.kill_overdue(deadline.unwrap_or_else(Instant::now)).await;
         // Whoever kills goes on without us if something is left.
         self.guard.armed = false;
         let message = format!("the command was killed because it ran longer than its timeout of {timeout:?}");
         let error = match killed {
-            Ok(Ok(_)) => Error::new(ErrorKind::Timeout, message).hint("raise the timeout"),
-            Ok(Err(error)) => {
-                Error::new(ErrorKind::Timeout, format!("{message}, but not completely: {error}"))
-                    .caused_by(error)
-            }
-            Err(_elapsed) => Error::new(ErrorKind::Timeout, format!("{message}, but that has not ended yet")),
+            Ok(_) => Error::new(ErrorKind::Timeout, message).hint("raise the timeout"),
+            Err(error) => Error::new(ErrorKind::Timeout, format!("{message}, but not completely: {error}"))
+                .caused_by(error),
         };
         let error = error.effect(Effect::Done);
         match self.drain() {

@@ -11,12 +11,14 @@ use grainchain_core::tree::Root;
 use grainchain_core::{Error, Result};
 
 use crate::code::Contexts;
+use crate::contained::Kills;
 use crate::ending::{self, Leaders};
 use crate::processes::Table;
 use crate::stage::{Gate, Stage};
 use crate::sys::scan::{Depth, Selector};
 use crate::sys::tag::{CommandNumber, Mark, SandboxTag};
 use crate::sys::tree::{self, TreeError};
+use crate::users::Account;
 
 /// How long everything of a sandbox may take to stop, to go on or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,12 +35,27 @@ pub struct GuestConfig {
     pub environment: BTreeMap<String, String>,
     /// What marks the processes of this sandbox on this kernel. The same number finds them again from another program.
     pub tag: u32,
+    /// Whom commands run as; whoever runs the guest by default, and then commands cannot ask for anybody else.
+    pub user: Option<Account>,
+    /// Whether the sandbox has control groups of its own, whose limits metrics then tell, and a network of its own, whose traffic they
+    /// tell. No by default.
+    pub contained: bool,
+    /// How much sooner than others commands are chosen when memory runs out: `oom_score_adj`, 0 to 1000. What this program has by default.
+    pub oom_score_adj: Option<i16>,
 }
 
 impl GuestConfig {
     /// A guest below `root` whose processes carry `tag`.
     pub fn new(root: impl Into<PathBuf>, tag: u32) -> Self {
-        Self { root: root.into(), working_directory: PathBuf::new(), environment: BTreeMap::new(), tag }
+        Self {
+            root: root.into(),
+            working_directory: PathBuf::new(),
+            environment: BTreeMap::new(),
+            tag,
+            user: None,
+            contained: false,
+            oom_score_adj: None,
+        }
     }
 
     /// Sets where commands start, relative to the root.
@@ -52,6 +69,27 @@ impl GuestConfig {
     #[must_use]
     pub fn environment(mut self, variables: BTreeMap<String, String>) -> Self {
         self.environment = variables;
+        self
+    }
+
+    /// Sets whom commands run as. Takes the right to become any user, and no user of theirs may be the guest's own.
+    #[must_use]
+    pub fn user(mut self, user: Account) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Says that the sandbox has control groups and a network of its own.
+    #[must_use]
+    pub fn contained(mut self) -> Self {
+        self.contained = true;
+        self
+    }
+
+    /// Sets how much sooner than others commands are chosen when memory runs out.
+    #[must_use]
+    pub fn oom_score_adj(mut self, score: i16) -> Self {
+        self.oom_score_adj = Some(score);
         self
     }
 }
@@ -77,6 +115,7 @@ pub(crate) struct Shared {
     pub(crate) processes: Arc<Table>,
     /// Set once a command could be marked by its environment only.
     pub(crate) weakly_marked: AtomicBool,
+    pub(crate) kills: Kills,
     next_command: AtomicU32,
     pub(crate) gate: Gate,
 }
@@ -96,6 +135,7 @@ impl Guest {
         // numbers that begin at the same place would make that one of ours.
         let first = getrandom::u32()
             .map_err(|error| Error::unexpected("the system gives no random bytes").caused_by(error))?;
+        let kills = Kills::new(config.contained);
         let shared = Shared {
             config,
             root,
@@ -105,6 +145,7 @@ impl Guest {
             contexts: Contexts::default(),
             processes: Arc::default(),
             weakly_marked: AtomicBool::new(false),
+            kills,
             next_command: AtomicU32::new(first),
             gate: Gate::new(),
         };

@@ -3,11 +3,14 @@
 
 mod archive;
 mod code;
+mod contained;
 mod drainer;
 mod ending;
 mod exec;
 mod files;
 mod guest;
+#[cfg(feature = "helper")]
+pub mod helper;
 #[cfg(feature = "link")]
 pub mod link;
 #[cfg(feature = "link")]
@@ -25,11 +28,15 @@ mod stdin;
 mod sys;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "link")]
+mod tunnel;
+mod users;
 mod watch;
 
 pub use guest::{Guest, GuestConfig, kill_processes_of};
 #[cfg(feature = "link")]
 pub use message::{Control, Hello, SandboxState};
 #[cfg(feature = "link")]
-pub use remote::Remote;
+pub use remote::{Held, Remote};
 pub use stage::Stage;
+pub use users::Account;

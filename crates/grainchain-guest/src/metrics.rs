@@ -10,6 +10,7 @@ use grainchain_core::{Error, MetricsSample, Result, blocking, facet};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::contained;
 use crate::files::dirs;
 use crate::guest::Guest;
 use crate::sys::scan::Depth;
@@ -23,7 +24,8 @@ impl facet::Metrics for Guest {
     /// Processor time is that of the processes that live, since each began. Memory is the sum of their resident sets, so that
     /// a page which several processes share counts for each. Disk space is what the files below the root occupy, each hard
     /// link's file once, other file systems mounted inside left out; it is absent when counting takes longer than a second.
-    /// Limits and network are absent: nothing here sets or counts them.
+    /// In a container it counts the files below the working directory, and tells the limit of memory and the network's traffic; without
+    /// one these are absent, because nothing here sets or counts them.
     async fn sample(&self) -> Result<MetricsSample> {
         self.ensure_open()?;
         let guest = self.clone();
@@ -35,10 +37,30 @@ impl facet::Metrics for Guest {
             sample.cpu_time = Some(alive().map(|entry| entry.cpu_time).sum());
             sample.memory_bytes = Some(alive().map(|entry| entry.rss_bytes).sum());
             sample.processes = Some(alive().count() as u64);
-            sample.disk_bytes = occupied(&guest.shared.root, PATIENCE)?;
+            sample.disk_bytes = guest.disk_bytes()?;
+            if guest.shared.config.contained {
+                sample.memory_limit_bytes = contained::memory_limit();
+                if let Some((received, sent)) = contained::traffic() {
+                    (sample.network_received_bytes, sample.network_sent_bytes) = (Some(received), Some(sent));
+                }
+            }
             Ok(sample)
         })
         .await
+    }
+}
+
+impl Guest {
+    /// In a container the files are the image's for the most part: those below the working directory count.
+    fn disk_bytes(&self) -> Result<Option<u64>> {
+        if !self.shared.config.contained {
+            return occupied(&self.shared.root, PATIENCE);
+        }
+        match self.directory(None) {
+            Ok(Some(directory)) => occupied(&directory, PATIENCE),
+            // It is the root, or gone.
+            Ok(None) | Err(_) => Ok(None),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::sys::pipe::{self, Capacity, Reader, Writer};
 use crate::sys::pty::{Control, Pty, WindowSize};
 use crate::sys::spawn::{Spawn, SpawnError, Step};
 use crate::sys::tag::Marking;
+use crate::users::Account;
 
 /// What programs on a terminal are told it can do.
 const TERMINAL: &str = "xterm-256color";
@@ -89,7 +90,7 @@ impl Guest {
     /// Starts `command`. Without an await in it, so that nothing can be dropped half-way.
     fn start(&self, mut command: Command, capacity: Capacity, keyboard: Keyboard) -> Result<Started> {
         command.validate()?;
-        check_user(command.user.as_deref())?;
+        let user = self.user_of(command.user.as_deref())?;
         let source = Source::new(std::mem::take(&mut command.stdin))?;
         let directory = self.directory(command.working_directory.as_deref())?;
         let environment = self.environment(&command);
@@ -105,6 +106,7 @@ impl Guest {
         let mut spawn = Spawn::new(program, &arguments, &environment, stdio);
         spawn.working_directory = Some(directory.as_ref().unwrap_or(&self.shared.root).as_fd());
         spawn.controlling_terminal = command.pty.is_some();
+        spawn.user = user;
 
         let (started_at, begun) = (SystemTime::now(), Instant::now());
         let (child, tree) = self.launch(spawn)?.map_err(|error| refused(error, &command, &environment))?;
@@ -117,6 +119,8 @@ impl Guest {
     pub(crate) fn launch(&self, mut spawn: Spawn<'_>) -> Result<Result<(Child, Tree), SpawnError>> {
         let mark = self.shared.next_mark();
         spawn.mark = Some(mark);
+        spawn.oom_score_adj = self.shared.config.oom_score_adj;
+        spawn.user = spawn.user.or_else(|| self.shared.config.user.clone());
         let _startable = self.shared.gate.startable()?;
         Ok(spawn.start().map(|child| {
             if child.marking() == Marking::VariableOnly {
@@ -126,6 +130,31 @@ impl Guest {
             let tree = Tree::new(mark, child.handle(), self.shared.depth(), leaders);
             (child, tree)
         }))
+    }
+
+    /// Whom a command runs as; none for the usual one.
+    fn user_of(&self, wanted: Option<&str>) -> Result<Option<Account>> {
+        let Some(wanted) = wanted else { return Ok(None) };
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if self.shared.config.user.is_none() {
+            let (user, group) =
+                wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+            let same = |wanted: &str, own: u32| wanted.parse() == Ok(own);
+            if same(user, uid) && group.is_none_or(|group| same(group, gid)) {
+                return Ok(None);
+            }
+            let remedy = format!("leave it out to run as {uid}:{gid}");
+            return Err(Error::unsupported("running as another user", remedy).option("user"));
+        }
+        let account = Account::find(&self.shared.root, wanted)?;
+        if account.uid == uid {
+            // It could end the guest, and be taken for it.
+            return Err(Error::new(ErrorKind::Denied, format!("the user {uid} is the sandbox's own guard"))
+                .hint("run the command as any other")
+                .option("user")
+                .effect(Effect::None));
+        }
+        Ok(Some(account))
     }
 
     /// Where it starts; none for the root itself.
@@ -225,19 +254,6 @@ fn program(program: &Program) -> (&OsStr, Vec<OsString>) {
         Program::Shell(line) => (OsStr::new("/bin/sh"), vec!["-c".into(), line.into()]),
         _ => (OsStr::new(""), Vec::new()),
     }
-}
-
-/// Everything runs as whoever runs us.
-fn check_user(user: Option<&str>) -> Result<()> {
-    let Some(user) = user else { return Ok(()) };
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let (wanted_uid, wanted_gid) = user.split_once(':').map_or((user, None), |(uid, gid)| (uid, Some(gid)));
-    let same = |wanted: &str, own: u32| wanted.parse() == Ok(own);
-    if same(wanted_uid, uid) && wanted_gid.is_none_or(|wanted| same(wanted, gid)) {
-        return Ok(());
-    }
-    Err(Error::unsupported("running as another user", format!("leave it out to run as {uid}:{gid}"))
-        .option("user"))
 }
 
 pub(crate) fn refused(error: SpawnError, command: &Command, environment: &[(OsString, OsString)]) -> Error {

@@ -6,15 +6,25 @@ use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use grainchain_core::{Content, Error, Result, Stdin};
 use rustix::fs::OFlags;
+use tokio::time::sleep;
 
 use crate::sys::pipe::Writer;
 use crate::sys::pty::Control;
 
+/// After what pause the end is typed again; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Gives a command its input. Ends when all was taken or the command reads no more; fails with the content.
+///
+/// On a terminal it goes on typing the end until it is dropped: each is for one read only, and is no end to a program that has
+/// changed the terminal's mode since, as whoever edits lines does.
 pub(crate) type Feed = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// What the child gets, decided before it is started.
@@ -76,9 +86,14 @@ pub(crate) fn feed(mut writer: Writer, content: Option<Content>, terminal: Optio
             }
         }
         let Some(terminal) = terminal else { return Ok(()) };
-        match end_on_terminal(&mut writer, &terminal, last).await {
-            Err(error) => unread(error),
-            Ok(()) => Ok(()),
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Err(error) = end_on_terminal(&mut writer, &terminal, last).await {
+                return unread(error);
+            }
+            last = b'\n';
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     })
 }

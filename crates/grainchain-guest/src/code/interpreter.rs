@@ -146,6 +146,8 @@ impl Interpreter {
             let read = self.poll_responses(cx);
             match self.decoder.next() {
                 Ok(Some(Frame { nonce: Nonce::GREETING, event: Event::Ready { .. } })) => {
+                    // What a program says at its start, of a missing locale for example, is no output of the first cell.
+                    self.output.drain();
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Some(_)) => return failure("it sent something else than a greeting".to_owned(), None),

@@ -10,7 +10,7 @@ use grainchain_core::{Effect, Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::channel::Channel;
-use super::drive::{Shared, Stopped, drive};
+use super::drive::{Driver, Shared, Stopped};
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::{Dial, Pipe};
 use super::state::{CLOSED, Over, Role, State};
@@ -89,11 +89,13 @@ impl Link {
     /// Dropping the future leaves nothing behind.
     pub async fn connect(dial: Arc<dyn Dial>, config: LinkConfig) -> Result<(Self, Bytes)> {
         let wish = Wish { session: SessionId::NEW, received: 0 };
-        let (pipe, grant) = greet(&*dial, &config.token, wish).await?;
+        let (pipe, grant) = greet(dial.dial().await?, &config.token, wish).await?;
         let shared = Shared::new(State::new(Role::Client { channels: grant.channels }));
         let epoch = shared.lock().resume(grant.received).map_err(|fault| broken(&fault))?;
         let keeper = Keeper { shared: Arc::clone(&shared), dial, config, session: grant.session };
-        tokio::spawn(keeper.keep(pipe, epoch));
+        // Made before the task runs: one that never does says goodbye as well.
+        let driver = Driver::new(&shared, pipe, epoch);
+        tokio::spawn(keeper.keep(driver));
         Ok((Self { handle: Arc::new(Handle(shared)) }, grant.words))
     }
 
@@ -141,8 +143,7 @@ fn broken(fault: &dyn std::fmt::Display) -> Error {
     )
 }
 
-async fn greet(dial: &dyn Dial, token: &Token, wish: Wish) -> Result<(Box<dyn Pipe>, Grant)> {
-    let mut pipe = dial.dial().await?;
+async fn greet(mut pipe: Box<dyn Pipe>, token: &Token, wish: Wish) -> Result<(Box<dyn Pipe>, Grant)> {
     let greeted = timeout(GREETING, handshake::greet(&mut *pipe, token, wish)).await;
     let grant = greeted.map_err(|_elapsed| {
         Error::new(
@@ -163,11 +164,10 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(self, mut pipe: Box<dyn Pipe>, mut epoch: u64) {
+    async fn keep(self, mut driver: Driver) {
         let _ended = EndWhenDropped(Arc::clone(&self.shared));
         loop {
-            let nothing = |_, _| {};
-            let driven = drive(&self.shared, pipe, epoch, self.config.ping, nothing);
+            let driven = driver.drive(self.config.ping, |_, _| {});
             let stopped = tokio::select! {
                 biased;
                 stopped = driven => stopped,
@@ -175,8 +175,8 @@ impl Keeper {
             };
             let over = match stopped {
                 Stopped::Broken(error) => match self.redial(error).await {
-                    Ok(next) => {
-                        (pipe, epoch) = next;
+                    Ok((pipe, epoch)) => {
+                        driver = Driver::new(&self.shared, pipe, epoch);
                         continue;
                     }
                     Err(over) => over,
@@ -188,12 +188,13 @@ impl Keeper {
                 Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, CLOSED),
             };
             self.shared.lock().end(over);
+            timeout(GOODBYE, driver.linger()).await.ok();
             return;
         }
     }
 
-    /// Ready when the goodbye was asked for and has not gone out in time.
-    async fn goodbye_overdue(&self) {
+    /// Ready when the goodbye was asked for.
+    async fn closing(&self) {
         poll_fn(|cx| {
             let mut state = self.shared.lock();
             if state.is_closing() {
@@ -203,15 +204,25 @@ impl Keeper {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Ready when the goodbye was asked for and has not gone out in time.
+    async fn goodbye_overdue(&self) {
+        self.closing().await;
         sleep(GOODBYE).await;
     }
 
     /// Another pipe for the same session.
     async fn redial(&self, lost: std::io::Error) -> Result<(Box<dyn Pipe>, u64), Over> {
         tracing::debug!(%lost, "a link has lost its pipe");
-        let deadline = Instant::now() + self.config.patience;
+        let mut deadline = Instant::now() + self.config.patience;
         let mut pause = FIRST_PAUSE;
         loop {
+            let asleep = Instant::now();
+            tokio::select! {
+                () = self.dial.awake() => deadline += asleep.elapsed(),
+                () = self.closing() => {}
+            }
             let wish = {
                 let state = self.shared.lock();
                 if let Some(over) = &state.over {
@@ -222,7 +233,14 @@ impl Keeper {
                 }
                 Wish { session: self.session, received: state.received() }
             };
-            let error = match timeout_at(deadline, greet(&*self.dial, &self.config.token, wish)).await {
+            let mut is_gone = false;
+            let attempt = async {
+                let dialled = self.dial.dial().await;
+                // Only the one who dials can tell that there is nobody any more.
+                is_gone = dialled.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+                greet(dialled?, &self.config.token, wish).await
+            };
+            let error = match timeout_at(deadline, attempt).await {
                 Ok(Ok((pipe, grant))) => {
                     let resumed = self.shared.lock().resume(grant.received);
                     let epoch =
@@ -238,10 +256,11 @@ impl Keeper {
             });
             if last || Instant::now() + pause >= deadline {
                 let reason = error.map_or_else(|| lost.to_string(), |error| error.message().to_owned());
-                return Err(Over::new(
-                    ErrorKind::Connection,
-                    format!("the link was lost ({lost}): {reason}"),
-                ));
+                return Err(if is_gone {
+                    Over::new(ErrorKind::NotFound, reason)
+                } else {
+                    Over::new(ErrorKind::Connection, format!("the link was lost ({lost}): {reason}"))
+                });
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

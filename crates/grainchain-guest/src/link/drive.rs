@@ -5,11 +5,11 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::frame::{self, Fault, Frame};
@@ -56,56 +56,11 @@ pub(crate) enum Stopped {
     Over,
 }
 
-/// Drives `pipe`, which is the pipe number `epoch` of the session. `opened` hears of channels that the other side opens.
-pub(crate) async fn drive(
-    shared: &Shared,
-    pipe: Box<dyn Pipe>,
+/// Drives one pipe of a session.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    /// Which pipe of the session this is.
     epoch: u64,
-    ping: Duration,
-    mut opened: impl FnMut(u32, Bytes),
-) -> Stopped {
-    let copied = if pipe.is_write_vectored() { COPIED } else { frame::MAX_PAYLOAD };
-    let mut driver = Driver {
-        pipe,
-        copied,
-        incoming: BytesMut::new(),
-        small: BytesMut::new(),
-        pieces: VecDeque::new(),
-        closed: false,
-        unflushed: false,
-    };
-    let mut heard = Instant::now();
-    let mut missed = 0;
-    let mut alarm = Box::pin(sleep_until(heard + ping));
-    poll_fn(|cx| {
-        loop {
-            match driver.step(shared, epoch, cx, &mut opened) {
-                Ok(Progress { arrived: true }) => {
-                    heard = Instant::now();
-                    missed = 0;
-                }
-                Ok(Progress { arrived: false }) => {}
-                Err(stopped) => return Poll::Ready(stopped),
-            }
-            if alarm.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let quiet_until = heard + ping * (missed + 1);
-            if Instant::now() >= quiet_until {
-                missed += 1;
-                if missed > MISSED {
-                    let silent = io::Error::new(io::ErrorKind::TimedOut, "the other side is silent");
-                    return Poll::Ready(Stopped::Broken(silent));
-                }
-                shared.lock().ping = true;
-            }
-            alarm.as_mut().reset(heard + ping * (missed + 1));
-        }
-    })
-    .await
-}
-
-struct Driver {
     pipe: Box<dyn Pipe>,
     /// Up to which length payloads are copied to what is written with them.
     copied: usize,
@@ -122,11 +77,73 @@ struct Progress {
 }
 
 impl Driver {
+    /// For `pipe`, which is the pipe number `epoch` of the session.
+    pub(crate) fn new(shared: &Arc<Shared>, pipe: Box<dyn Pipe>, epoch: u64) -> Self {
+        let copied = if pipe.is_write_vectored() { COPIED } else { frame::MAX_PAYLOAD };
+        Self {
+            shared: Arc::clone(shared),
+            epoch,
+            pipe,
+            copied,
+            incoming: BytesMut::new(),
+            small: BytesMut::new(),
+            pieces: VecDeque::new(),
+            closed: false,
+            unflushed: false,
+        }
+    }
+
+    /// Drives it. `opened` hears of channels that the other side opens.
+    pub(crate) async fn drive(&mut self, ping: Duration, mut opened: impl FnMut(u32, Bytes)) -> Stopped {
+        let mut heard = Instant::now();
+        let mut missed = 0;
+        let mut alarm = Box::pin(sleep_until(heard + ping));
+        poll_fn(|cx| {
+            loop {
+                match self.step(cx, &mut opened) {
+                    Ok(Progress { arrived: true }) => {
+                        heard = Instant::now();
+                        missed = 0;
+                    }
+                    Ok(Progress { arrived: false }) => {}
+                    Err(stopped) => return Poll::Ready(stopped),
+                }
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let quiet_until = heard + ping * (missed + 1);
+                if Instant::now() >= quiet_until {
+                    missed += 1;
+                    if missed > MISSED {
+                        let silent = io::Error::new(io::ErrorKind::TimedOut, "the other side is silent");
+                        return Poll::Ready(Stopped::Broken(silent));
+                    }
+                    self.shared.lock().ping = true;
+                }
+                alarm.as_mut().reset(heard + ping * (missed + 1));
+            }
+        })
+        .await
+    }
+
+    /// After a goodbye of ours: reads until the other side has let go of the pipe as well. A socket that is closed with something
+    /// unread in it may take back what was written last.
+    pub(crate) async fn linger(mut self) {
+        let said = self.closed && self.pieces.is_empty();
+        if !said || self.pipe.shutdown().await.is_err() {
+            return;
+        }
+        loop {
+            self.incoming.clear();
+            if !matches!(self.pipe.read_buf(&mut self.incoming).await, Ok(1..)) {
+                return;
+            }
+        }
+    }
+
     /// Reads and writes until neither goes on; both will wake the task.
     fn step(
         &mut self,
-        shared: &Shared,
-        epoch: u64,
         cx: &mut Context<'_>,
         opened: &mut impl FnMut(u32, Bytes),
     ) -> Result<Progress, Stopped> {
@@ -135,31 +152,33 @@ impl Driver {
             let read = self.read(cx)?;
             arrived |= read;
             let idle = !read;
+            if read {
+                self.take(opened)?;
+            }
+            let shared = Arc::clone(&self.shared);
             let mut state = shared.lock();
-            if state.pipe != epoch {
+            if state.pipe != self.epoch {
                 return Err(Stopped::Replaced);
             }
-            let mut fresh = Vec::new();
-            while read && let Some(frame) = frame::decode(&mut self.incoming).map_err(Stopped::Fault)? {
-                if let Arrived::Opened(channel, header) = state.arrive(frame).map_err(Stopped::Fault)? {
-                    fresh.push((channel, header));
-                }
+            if state.over.is_some() && !self.closed {
+                return Err(Stopped::Over);
             }
-            let over = state.over.is_some() && !self.closed;
             self.gather(&mut state, idle);
             let quiet = self.pieces.is_empty() && self.small.is_empty();
             if quiet && idle {
                 state.driver = Some(cx.waker().clone());
             }
             drop(state);
-            // Also what was asked right before a goodbye.
-            for (channel, header) in fresh {
-                opened(channel, header);
-            }
-            if over {
-                return Err(Stopped::Over);
-            }
-            let wrote = self.write(cx)?;
+            let wrote = match self.write(cx) {
+                Ok(wrote) => wrote,
+                Err(broken) => {
+                    // Who has gone may have said so before, and that can still be read.
+                    while let Ok(true) = self.read(cx) {
+                        self.take(opened)?;
+                    }
+                    return Err(if shared.lock().over.is_some() { Stopped::Over } else { broken });
+                }
+            };
             if self.closed && self.pieces.is_empty() && !self.unflushed {
                 return Err(Stopped::Over);
             }
@@ -167,7 +186,7 @@ impl Driver {
                 if !quiet {
                     // The pipe is full: what happens meanwhile waits until it is not, and the pipe will say so.
                     let mut state = shared.lock();
-                    if state.pipe != epoch {
+                    if state.pipe != self.epoch {
                         return Err(Stopped::Replaced);
                     }
                     state.driver = Some(cx.waker().clone());
@@ -175,6 +194,27 @@ impl Driver {
                 return Ok(Progress { arrived });
             }
         }
+    }
+
+    /// Takes in what was read.
+    fn take(&mut self, opened: &mut impl FnMut(u32, Bytes)) -> Result<(), Stopped> {
+        let mut fresh = Vec::new();
+        {
+            let mut state = self.shared.lock();
+            if state.pipe != self.epoch {
+                return Err(Stopped::Replaced);
+            }
+            while let Some(frame) = frame::decode(&mut self.incoming).map_err(Stopped::Fault)? {
+                if let Arrived::Opened(channel, header) = state.arrive(frame).map_err(Stopped::Fault)? {
+                    fresh.push((channel, header));
+                }
+            }
+        }
+        // Also what was asked right before a goodbye.
+        for (channel, header) in fresh {
+            opened(channel, header);
+        }
+        Ok(())
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Stopped> {
@@ -241,5 +281,27 @@ impl Driver {
             }
         }
         Ok(wrote)
+    }
+}
+
+impl Drop for Driver {
+    /// A runtime that ends may drop this before the goodbye that was asked for was said: then it is said now, if the pipe takes it at
+    /// once.
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let mut state = shared.lock();
+            if !state.is_closing() || state.over.is_some() || state.pipe != self.epoch {
+                return;
+            }
+            if !self.closed {
+                self.gather(&mut state, true);
+            }
+            drop(state);
+            if !matches!(self.write(&mut cx), Ok(true)) {
+                return;
+            }
+        }
     }
 }

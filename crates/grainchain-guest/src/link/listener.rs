@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::channel::Channel;
-use super::drive::{Shared, Stopped, drive};
+use super::drive::{Driver, Shared, Stopped};
 use super::handshake::{self, Grant, SessionId, Token, Wish};
 use super::pipe::Pipe;
 use super::state::{Over, Role, State};
@@ -158,7 +158,8 @@ impl Listener {
         let attendance = Attendance { listener: self.clone(), session, shared: Arc::clone(&shared), epoch };
         greeted?;
         self.shared.connected.send_modify(|count| *count += 1);
-        let stopped = drive(&shared, pipe, epoch, config.ping, |channel, header| {
+        let mut driver = Driver::new(&shared, pipe, epoch);
+        let stopped = driver.drive(config.ping, |channel, header| {
             let channel = Channel::new(&shared, channel);
             // Nobody listens when the server goes down: the channel breaks off, as it should.
             self.shared.requests.send(Request { session, header, channel }).ok();

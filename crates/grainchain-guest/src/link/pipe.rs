@@ -16,4 +16,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pipe for T {}
 pub trait Dial: Debug + Send + Sync + 'static {
     /// A fresh pipe to the same other side.
     async fn dial(&self) -> Result<Box<dyn Pipe>>;
+
+    /// Waits while the other side stands still and could not answer. A link's patience does not run out meanwhile.
+    async fn awake(&self) {}
 }

@@ -3,6 +3,7 @@
 mod attacks;
 mod channels;
 mod frames;
+mod goodbyes;
 mod resuming;
 mod servers;
 mod state;

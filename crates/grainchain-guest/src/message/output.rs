@@ -58,6 +58,7 @@ pub(crate) struct WireOutput {
     stderr: WireCapture,
     started_at: WireTime,
     execution_time: Duration,
+    out_of_memory: bool,
 }
 
 impl WireOutput {
@@ -78,6 +79,7 @@ impl WireOutput {
             stderr: capture(&output.stderr),
             started_at: output.started_at.into(),
             execution_time: output.execution_time,
+            out_of_memory: output.out_of_memory,
         };
         (wire, Pieces(pieces))
     }
@@ -100,7 +102,8 @@ impl WireOutput {
             return Err(malformed("bytes beside an output"));
         }
         let status = self.status.map(TryInto::try_into).transpose()?;
-        Ok(Output::new(status, stdout, stderr, self.started_at.into(), self.execution_time))
+        let output = Output::new(status, stdout, stderr, self.started_at.into(), self.execution_time);
+        Ok(output.out_of_memory(self.out_of_memory))
     }
 }
 

@@ -110,6 +110,16 @@ pub(crate) enum Request {
         id: String,
     },
     Metrics,
+    /// Tells that every process stands still; they go on when the client has let go of its half.
+    HoldStill,
+    /// As read: a folder with everything that bringing it back takes, whoever owns what is in it.
+    Keep {
+        path: String,
+    },
+    /// As write: puts what was kept into a folder.
+    BringBack {
+        path: String,
+    },
     /// Tells that it is connected to a port of the sandbox's own loopback interface, then carries data both ways.
     Connect {
         port: u16,

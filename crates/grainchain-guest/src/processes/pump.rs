@@ -53,6 +53,17 @@ impl Pump {
         };
         self.table.finished(&self.record);
         self.record.journal().finish(end);
+        // What could not be killed in time is still reaped here and nowhere else: signals rely on the status.
+        if self.record.status().is_none()
+            && let Err(error) = self.reap_at_its_end().await
+        {
+            tracing::warn!(%error, "a process that ran out of time cannot be reaped");
+        }
+    }
+
+    async fn reap_at_its_end(&mut self) -> Result<()> {
+        self.child.ended().await.map_err(|error| Error::io("wait for the process", error))?;
+        self.reap().map(drop)
     }
 
     async fn follow(&mut self) -> Result<End> {
@@ -61,8 +72,8 @@ impl Pump {
         let failure = match happened {
             Happened::Exited => None,
             Happened::Overdue => {
-                let killed = self.record.tree.kill_until_gone().await;
-                let timeout = self.timeout.map(|(_, timeout)| timeout).unwrap_or_default();
+                let (deadline, timeout) = self.timeout.unwrap_or_else(|| (Instant::now(), Duration::ZERO));
+                let killed = self.record.tree.kill_overdue(deadline).await;
                 Some(Failure::Overdue { timeout, left: killed.err().map(|error| error.to_string()) })
             }
             Happened::InputFailed(error) => {

@@ -327,3 +327,21 @@ async fn no_task_is_left_when_all_has_ended() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_timeout_is_told_in_time_also_when_the_killing_takes_longer() {
+    let guest = TestGuest::new();
+    let hour = Duration::from_secs(3600);
+    let command = Command::shell("for n in 1 2 3 4 5 6 7 8; do sleep 9999 & done; echo started; wait");
+    let mut process = guest.spawn(command.timeout(hour)).await.unwrap();
+    read_until(&mut process, "started\n").await;
+    let leader = format!("/proc/{}", guest.list().await.unwrap()[0].pid.unwrap());
+    // From here on the clock runs ahead of everything that is waited for, as if it took for ever.
+    tokio::time::pause();
+    tokio::time::advance(hour).await;
+    let error = process.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.message().contains("it has not ended yet"), "{error}");
+    eventually("it is killed all the same", || guest.alive() == 0).await;
+    eventually("and reaped", || !std::path::Path::new(&leader).exists()).await;
+}

@@ -5,6 +5,7 @@ mod call;
 mod code;
 mod exec;
 mod files;
+mod kept;
 mod metrics;
 mod processes;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::time::Duration;
 use grainchain_core::{Error, Result};
 
 use self::call::Call;
+pub use self::kept::Held;
 use crate::link::Link;
 use crate::message::{Control, Request, SandboxState};
 

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use grainchain_core::facet::{Code as _, Exec as _, Files as _, Processes};
 use grainchain_core::{
-    Command, Effect, Error, ErrorKind, ProcessEvent, ProcessState, ReadFile, Result, RunCode,
+    Command, Content, Effect, Error, ErrorKind, ProcessEvent, ProcessState, ReadFile, Result, RunCode,
+    UnpackSummary,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpListener;
@@ -29,6 +30,22 @@ impl Host for Quiet {
     }
 
     async fn control(&self, _control: Control) -> Result<()> {
+        Err(Error::new(ErrorKind::Conflict, "not now"))
+    }
+
+    async fn hold_still(&self) -> Result<()> {
+        Err(Error::new(ErrorKind::Conflict, "not now"))
+    }
+
+    async fn go_on(&self) -> Result<()> {
+        Err(Error::new(ErrorKind::Conflict, "not now"))
+    }
+
+    async fn keep(&self, _path: String) -> Result<Content> {
+        Err(Error::new(ErrorKind::Conflict, "not now"))
+    }
+
+    async fn bring_back(&self, _path: String, _kept: Content) -> Result<UnpackSummary> {
         Err(Error::new(ErrorKind::Conflict, "not now"))
     }
 }

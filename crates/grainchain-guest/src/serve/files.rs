@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 use grainchain_core::{Content, Pack, ReadFile, Result, Unpack, WriteFile};
 
-use super::Inside;
 use super::conversation::Conversation;
+use super::{Host, Inside};
 use crate::message::{Mark, WireFile, WireSummary};
 
 pub(super) async fn read(
@@ -53,5 +53,16 @@ pub(super) async fn write(
 pub(super) async fn unpack(inside: &Inside, path: String, talk: &mut Conversation) -> Result<()> {
     let content = talk.content(None)?;
     let summary = talk.unless_gone(inside.archive.unpack(Unpack::new(path), content)).await?;
+    talk.answer(&WireSummary::from(summary)).await
+}
+
+pub(super) async fn keep(host: &dyn Host, path: String, talk: &mut Conversation) -> Result<()> {
+    let content = talk.unless_gone(host.keep(path)).await?;
+    send(content, talk).await
+}
+
+pub(super) async fn bring_back(host: &dyn Host, path: String, talk: &mut Conversation) -> Result<()> {
+    let content = talk.content(None)?;
+    let summary = talk.unless_gone(host.bring_back(path, content)).await?;
     talk.answer(&WireSummary::from(summary)).await
 }

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use grainchain_core::facet::{Archive, Code, Exec, Files, Metrics, Processes, Watch};
-use grainchain_core::{ListFiles, MakeDir, PtySize, Remove, Rename, Result, Signal, Stat};
+use grainchain_core::{
+    Content, ListFiles, MakeDir, PtySize, Remove, Rename, Result, Signal, Stat, UnpackSummary,
+};
 use tokio::sync::mpsc;
 
 use self::conversation::Conversation;
@@ -35,6 +37,30 @@ pub trait Host: Debug + Send + Sync + 'static {
     ///
     /// When it is not possible now.
     async fn control(&self, control: Control) -> Result<()>;
+    /// Lets every process stand still, and what wants to start wait.
+    ///
+    /// # Errors
+    ///
+    /// When something does not stand still.
+    async fn hold_still(&self) -> Result<()>;
+    /// Undoes [`hold_still`](Self::hold_still).
+    ///
+    /// # Errors
+    ///
+    /// When something does not go on.
+    async fn go_on(&self) -> Result<()>;
+    /// The folder `path` as a tar, with everything that [bringing it back](Self::bring_back) takes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read whole.
+    async fn keep(&self, path: String) -> Result<Content>;
+    /// Puts what was kept into the folder `path`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put there as it was.
+    async fn bring_back(&self, path: String, kept: Content) -> Result<UnpackSummary>;
 }
 
 /// What a sandbox can do, seen from inside of it.
@@ -201,6 +227,9 @@ impl Service {
                 let sample = talk.unless_gone(inside.metrics.sample()).await?;
                 talk.answer(&WireMetrics::from(sample)).await
             }
+            Request::HoldStill => streams::hold_still(&*self.host, talk).await,
+            Request::Keep { path } => files::keep(&*self.host, path, talk).await,
+            Request::BringBack { path } => files::bring_back(&*self.host, path, talk).await,
             Request::Connect { port } => tunnel::connect(port, talk).await,
             Request::Control(Control::State) => talk.answer(&self.host.state()).await,
             Request::Control(control) => {

@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 use grainchain_core::{CodeEvent, Result, WatchPath};
 
-use super::Inside;
 use super::conversation::Conversation;
+use super::{Host, Inside};
 use crate::message::{Mark, WireCode, WireRunCode, WireWatch};
 
 pub(super) async fn watch(
@@ -37,5 +37,20 @@ pub(super) async fn run_code(inside: &Inside, request: WireRunCode, talk: &mut C
             }
         }
     }
+    talk.answer(&()).await
+}
+
+/// Goes on whatever happens to the client: half way something may stand still already.
+pub(super) async fn hold_still(host: &dyn Host, talk: &mut Conversation) -> Result<()> {
+    let let_go = talk.let_go()?;
+    let held = async {
+        host.hold_still().await?;
+        talk.event(&()).await?;
+        let_go.await;
+        Ok(())
+    };
+    let held = held.await;
+    let went_on = host.go_on().await;
+    held.and(went_on)?;
     talk.answer(&()).await
 }

@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::{Pid, Signal, kill_process_group},
+    time::{ClockId, clock_gettime},
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -208,7 +211,6 @@ impl Handle {
     /// # Errors
     ///
     /// `ESRCH` once it has been reaped, `EPERM` if it changed its user, `EINVAL` for no signal.
-    #[cfg(test)]
     pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
         send_signal(&self.shared.pidfd, signal)
     }
@@ -217,6 +219,27 @@ impl Handle {
     /// no member fork away meanwhile. Needs Linux 6.9.
     pub(super) fn signal_group(&self, signal: i32) -> io::Result<()> {
         send_signal_with(&self.shared.pidfd, signal, libc::PIDFD_SIGNAL_PROCESS_GROUP)
+    }
+
+    /// Kills it and the group that it was started in, without a look at any other process.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal`](Self::signal), except that nothing is left to be done where there is nobody any more.
+    pub(super) fn kill_with_group(&self) -> io::Result<()> {
+        let group = match self.signal_group(libc::SIGKILL) {
+            // An older kernel. While it is not reaped, nobody else has its number, which is also that of its group.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) && self.reaped_ticks().is_none() => {
+                let group = Pid::from_raw(self.pid());
+                group.map_or(Ok(()), |group| Ok(kill_process_group(group, Signal::KILL)?))
+            }
+            signalled => signalled,
+        };
+        let gone = |error: io::Error| match error.raw_os_error() {
+            Some(libc::ESRCH) => Ok(()),
+            _ => Err(error),
+        };
+        self.signal(libc::SIGKILL).or_else(gone).and(group.or_else(gone))
     }
 
     /// Names it as the head of a command, for [`tree`](super::tree).

@@ -2,6 +2,7 @@
 //!
 //! As in glibc's `posix_spawn`, the child runs on its own stack in the parent's memory (`CLONE_VM`) while the
 //! calling thread waits (`CLONE_VFORK`), so nothing is copied and the child reports by writing to the plan.
+//! A child that becomes another user has a copy of the memory instead; the rest is the same.
 //! It must therefore do nothing that another thread could be in the middle of: no allocation, no lock, no
 //! panic, and none of libc's `set*id`, which would signal the *parent's* threads.
 
@@ -13,7 +14,7 @@ use std::{
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::spawn::Step;
+use super::{notice::Notice, spawn::Step};
 
 /// The child needs a few hundred bytes; unoptimised Rust somewhat more.
 const STACK_BYTES: usize = 64 * 1024;
@@ -73,7 +74,8 @@ pub(super) struct Failure {
 
 struct Shared<'a> {
     plan: &'a Plan,
-    failure: Option<Failure>,
+    /// Where the child says what went wrong, in memory that both see.
+    failure: *mut Option<Failure>,
 }
 
 /// Either side's reason why there is no child.
@@ -91,9 +93,15 @@ pub(super) enum Refusal {
 #[expect(unsafe_code, reason = "clone with shared memory has no safe form")]
 pub(super) unsafe fn launch(plan: &Plan) -> Result<(libc::pid_t, OwnedFd), Refusal> {
     let stack = Stack::new().map_err(Refusal::Clone)?;
-    let mut shared = Shared { plan, failure: None };
+    let mut failure = None;
+    // Whoever changes its user closes its memory to the new one: it must not be ours, or our files in /proc would be root's for as long
+    // as that takes. What it would then copy is little, for a process that has little.
+    let notice = plan.identity.as_ref().map(|_| Notice::take().map_err(Refusal::Clone)).transpose()?;
+    let place = notice.as_ref().map_or(&raw mut failure, Notice::failure);
+    let mut shared = Shared { plan, failure: place };
     let mut pidfd: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let memory = if notice.is_some() { 0 } else { libc::CLONE_VM };
+    let flags = memory | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
 
     let launching = enter();
     // A handler of ours that ran in the child would run on our memory with the child's identity.
@@ -120,9 +128,9 @@ pub(super) unsafe fn launch(plan: &Plan) -> Result<(libc::pid_t, OwnedFd), Refus
     }
     // SAFETY: the kernel has just opened this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    // The compiler must not assume that only its own code writes to `shared`.
+    // The compiler must not assume that only its own code writes there.
     // SAFETY: a valid, initialised value that nobody else uses any more.
-    match unsafe { ptr::read_volatile(&raw const shared.failure) } {
+    match unsafe { ptr::read_volatile(place) } {
         None => Ok((pid, pidfd)),
         Some(failure) => {
             super::child::reap_blocking(&pidfd);
@@ -209,7 +217,7 @@ extern "C" fn child_main(shared: *mut c_void) -> c_int {
     unsafe {
         let shared = shared.cast::<Shared<'_>>();
         let failure = become_program((*shared).plan);
-        ptr::write_volatile(&raw mut (*shared).failure, Some(failure));
+        ptr::write_volatile((*shared).failure, Some(failure));
         libc::_exit(127)
     }
 }
@@ -248,6 +256,12 @@ unsafe fn prepare(plan: &Plan) -> Result<(), Failure> {
             check(libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, old), Step::Mark)?;
         }
         if let Some((text, length)) = plan.oom_score {
+            // The file is our own user's, while files may be somebody else's to us; and it is root's while our memory is closed to
+            // others, as it is after each change of this kind, and again once the user changes below.
+            if plan.identity.is_some() {
+                libc::syscall(libc::SYS_setfsuid, libc::geteuid());
+                libc::prctl(libc::PR_SET_DUMPABLE, 1);
+            }
             let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
             check(file.into(), Step::OomScore)?;
             check(libc::write(file, text.cast(), length) as c_long, Step::OomScore)?;
@@ -289,6 +303,7 @@ unsafe fn prepare(plan: &Plan) -> Result<(), Failure> {
             libc::umask(umask as libc::mode_t);
         }
         if let Some(identity) = &plan.identity {
+            Notice::starting(libc::syscall(libc::SYS_getpid) as i32);
             let Identity { uid, gid, groups, group_count } = *identity;
             check(libc::syscall(libc::SYS_setgroups, group_count, groups), Step::Groups)?;
             check(libc::syscall(libc::SYS_setresgid, gid, gid, gid), Step::Group)?;

@@ -6,6 +6,7 @@
 pub(crate) mod child;
 mod image;
 mod launch;
+pub(crate) mod notice;
 pub(crate) mod pipe;
 mod procfs;
 pub(crate) mod pty;

@@ -260,5 +260,13 @@ fn add_relations(seen: &mut [Seen]) {
 
 /// Whether the process that `pidfd` was just opened for still carries this very limit.
 pub(super) fn still_carries(pid: i32, carrier: Carrier, limit: u64) -> bool {
-    hard_limit_of(pid, carrier).is_ok_and(|now| now == limit)
+    match hard_limit_of(pid, carrier) {
+        Ok(now) => now == limit,
+        // Another user's process, whose limits are only for reading.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/limits"));
+            text.is_ok_and(|text| carrier.in_limits_text(&text) == Some(limit))
+        }
+        Err(_) => false,
+    }
 }

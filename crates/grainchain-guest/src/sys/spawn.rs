@@ -8,10 +8,11 @@ use std::{
         unix::ffi::OsStrExt,
     },
     ptr,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use crate::users::Account;
 
 use super::{
     child::Child,
@@ -19,15 +20,6 @@ use super::{
     launch::{self, Failure, Identity, Plan, Refusal},
     tag::{self, Carrier, Mark, Marking},
 };
-
-/// Whom the program runs as; all three ids of each kind are set.
-#[derive(Clone, Debug)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// The supplementary groups, complete: none of ours stay.
-    pub(crate) groups: Vec<u32>,
-}
 
 /// What to start and how. Fields not mentioned in [`Spawn::new`] are optional and empty at first.
 #[derive(Debug)]
@@ -50,9 +42,10 @@ pub(crate) struct Spawn<'a> {
     /// Makes standard input, which must be a terminal, the session's controlling terminal.
     pub(crate) controlling_terminal: bool,
     pub(crate) umask: Option<u32>,
-    pub(crate) user: Option<User>,
+    /// Whom the program runs as; all three ids of each kind are set, and none of our groups stay.
+    pub(crate) user: Option<Account>,
     pub(crate) mark: Option<Mark>,
-    /// Written to `/proc/self/oom_score_adj`, before the user changes.
+    /// Written to `/proc/self/oom_score_adj`, before the user changes and whoever may write to our files by then.
     pub(crate) oom_score_adj: Option<i16>,
 }
 
@@ -103,7 +96,6 @@ impl<'a> Spawn<'a> {
             (Some(_), None) => Marking::VariableOnly,
         };
         let oom_score = self.oom_score_adj.map(|score| score.to_string());
-        let _identity = self.user.as_ref().map(|_| IdentityChange::begin());
 
         let plan = Plan {
             candidates: candidates.as_ptr(),
@@ -170,37 +162,6 @@ impl<'a> Spawn<'a> {
         // A carriage return counts as white space above, but to the kernel it is a part of the name.
         let windows = line.ends_with(b"\r");
         Some(format!("{}{}", String::from_utf8_lossy(name), if windows { "\\r" } else { "" }))
-    }
-}
-
-/// A child that changes its user while it shares our memory makes that memory non-dumpable, which is what
-/// keeps the new user from tracing into it; afterwards our own setting has to come back, and not while
-/// another such child is on its way.
-struct IdentityChange {
-    before: libc::c_int,
-    _lock: MutexGuard<'static, ()>,
-}
-
-impl IdentityChange {
-    #[expect(unsafe_code, reason = "prctl")]
-    fn begin() -> Self {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: reads one flag of this process.
-        let before = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
-        Self { before, _lock: lock }
-    }
-}
-
-impl Drop for IdentityChange {
-    #[expect(unsafe_code, reason = "prctl")]
-    fn drop(&mut self) {
-        if self.before == 1 {
-            // SAFETY: sets one flag of this process to what it was.
-            unsafe {
-                libc::prctl(libc::PR_SET_DUMPABLE, 1 as libc::c_ulong);
-            }
-        }
     }
 }
 

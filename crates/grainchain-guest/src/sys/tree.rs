@@ -48,9 +48,46 @@ pub(crate) fn find(selector: &Selector) -> io::Result<Vec<ProcessEntry>> {
 /// # Errors
 ///
 /// [`TreeError::Survivors`] when something is still alive after `within`: it belongs to another user, or hangs
-/// in the kernel.
+/// in the kernel. [`TreeError::Unseen`] when `/proc` cannot be read: then the groups of the leaders are killed all the same.
 pub(crate) fn kill_tree(selector: &Selector, within: Duration) -> Result<usize, TreeError> {
     let deadline = Instant::now() + within;
+    kill_all_that_is_seen(selector, within, deadline).map_err(|error| match error {
+        TreeError::Scan(reason) if !selector.leaders.is_empty() => {
+            TreeError::Unseen { reason, groups: kill_groups(selector, deadline) }
+        }
+        error => error,
+    })
+}
+
+/// Kills what can be reached without a look at `/proc`: the leaders, and what has stayed in their groups.
+fn kill_groups(selector: &Selector, deadline: Instant) -> io::Result<()> {
+    let leaders = selector.leaders.iter().filter(|leader| selector.wants_command(leader.command));
+    let mut refused = Ok(());
+    for leader in leaders.clone() {
+        refused = leader.process.kill_with_group().and(refused);
+    }
+    refused?;
+    for leader in leaders {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut ends = [PollFd::from_borrowed_fd(leader.process.descriptor(), PollFlags::IN)];
+            match poll(&mut ends, Some(&timeout)) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it has not ended yet")),
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kill_all_that_is_seen(
+    selector: &Selector,
+    within: Duration,
+    deadline: Instant,
+) -> Result<usize, TreeError> {
     let mut proc = Proc::open()?;
     // Whoever is half started is found from here on.
     drop(launch::hold());
@@ -255,6 +292,10 @@ pub(crate) enum TreeError {
     Scan(io::Error),
     /// These are still there.
     Survivors { entries: Vec<ProcessEntry>, within: Duration, reason: Option<io::Error> },
+    /// Processes could not be listed, so only the groups of the leaders were killed, if not even that failed.
+    Unseen { reason: io::Error, groups: io::Result<()> },
+    /// It is still going on, and was not waited for any longer.
+    Unfinished,
 }
 
 impl From<io::Error> for TreeError {
@@ -277,6 +318,17 @@ impl fmt::Display for TreeError {
                 }
                 reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
             }
+            Self::Unseen { reason, groups: Ok(()) } => write!(
+                f,
+                "only its own process group was killed, and descendants outside of it may be left, because the processes cannot be listed: {reason}"
+            ),
+            Self::Unseen { reason, groups: Err(refused) } => {
+                write!(
+                    f,
+                    "its own process group cannot be killed ({refused}), and the processes cannot be listed: {reason}"
+                )
+            }
+            Self::Unfinished => f.write_str("it has not ended yet"),
         }
     }
 }
@@ -284,8 +336,9 @@ impl fmt::Display for TreeError {
 impl std::error::Error for TreeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Scan(error) => Some(error),
+            Self::Scan(error) | Self::Unseen { reason: error, .. } => Some(error),
             Self::Survivors { reason, .. } => reason.as_ref().map(|reason| reason as _),
+            Self::Unfinished => None,
         }
     }
 }

@@ -1,16 +1,21 @@
-eval "${BASH_EXECUTION_STRING#*$'\n'}"; while __gc_next; do eval "$__gc_code" 7<&- 8>&-; { __gc_done "$?"; } 2>/dev/null; done; exit 0
+eval "${BASH_EXECUTION_STRING#*$'\n'}"; eval "$__gc_loop"; exit 0
 # The bash side of a code context, for bash 4.4 and later. README.md beside this file describes the wire.
 #
-# The first line defines all that follows by `eval` and then is the loop itself: so a cell runs outside of any function
-# (`declare` is global) and bash counts its lines from 1. A cell sees the channel closed, and so do its children; the
-# shell's own copies lie above 10 and are closed on exec.
+# The first line defines all that follows by `eval` and then runs the loop, by `eval` as well: so a cell runs outside of any
+# function (`declare` is global) and bash counts its lines from 1. A cell sees the channel closed, and so do its children;
+# the shell's own copies lie above 10 and are closed on exec.
 #
 # Arguments: request fd, response fd, largest frame; and, when a shell that had to end hands over to its successor on
 # the same process id: nonce, count, name, value, message of the failure.
 
+# A cell's own `break` and `continue` meet the inner loop. Those of more levels reach the outer one: then it is found below or
+# by `__gc_over` that the cell is not done, and the loop begins anew. After `set -n` nothing is carried out any more and everything keeps the status
+# 0, with which `until` ends and the shell with it, where `while` would turn for ever.
+__gc_loop='until __gc_over; do :; for __gc_once in 1; do eval "$__gc_code" 7<&- 8>&-; done; { __gc_done "$?"; } 2>/dev/null; done; { ((!__gc_busy)) || __gc_done 0; } 2>/dev/null; ((__gc_ended)) || eval "$__gc_loop"'
+
 # What follows is top level, too: a handover restores variables with `declare`.
 if (($# > 3)); then
-  LC_ALL=C IFS= builtin read -r -N 1000000000 -u 6 __gc_state
+  { LC_ALL=C IFS= builtin read -r -N 1000000000 -u 6 __gc_state; } 2>/dev/null
   exec 6<&-
   eval "$__gc_state" 2>/dev/null
   builtin unset -v __gc_state
@@ -19,7 +24,7 @@ else
   (($1 == 7 || $1 == 8)) || eval "exec $1<&-"
   (($2 == 7 || $2 == 8)) || eval "exec $2>&-"
 fi
-__gc_cap=$3 __gc_busy=0 __gc_code='' __gc_status=0
+__gc_cap=$3 __gc_busy=0 __gc_ended=0 __gc_code='' __gc_status=0
 
 # Sends a frame: kind, then names and values in turns.
 __gc_send() {
@@ -46,6 +51,16 @@ __gc_take_options() {
   [[ $__gc_flags != *x* ]] || __gc_restore+='set -x; '
 }
 
+# Tells the cell that ended by `break` or `continue`, and waits for a request: 0 if none will come, 1 if there is one.
+__gc_over() {
+  { ((!__gc_busy)) || __gc_done 0; } 2>/dev/null
+  __gc_next || {
+    __gc_ended=1
+    builtin return 0
+  }
+  builtin return 1
+}
+
 # Waits for a request. The options of the user come back on the first line of the cell, which keeps its line numbers;
 # without options to restore, `$?` is that of the last cell, as at a prompt.
 __gc_next() {
@@ -55,7 +70,7 @@ __gc_next() {
     ((status > 128)) || builtin return 1
   done
   # -N counts characters, which are bytes in this locale.
-  LC_ALL=C IFS= builtin read -r -N "$length" -u 7 __gc_code || ((length == 0)) || builtin return 1
+  { LC_ALL=C IFS= builtin read -r -N "$length" -u 7 __gc_code || ((length == 0)) || builtin return 1; } 2>/dev/null
   __gc_nonce=$nonce
   ((++__gc_count))
   if [[ $__gc_restore ]]; then
@@ -76,7 +91,11 @@ __gc_done() {
   __gc_busy=0
   __gc_status=$1
   __gc_take_options
-  if [[ $__gc_code == *trap* ]]; then __gc_take_exit_trap; fi
+  # Also a signal that comes between cells is for the driver.
+  if [[ $__gc_code == *trap* ]]; then
+    __gc_take_exit_trap
+    trap '__gc_interrupted' INT
+  fi
   ((__gc_status == 0)) ||
     __gc_send error name ExitStatus value "$__gc_status" traceback "the last command ended with status $__gc_status"
   __gc_send done execution_count "$__gc_count"
@@ -121,6 +140,8 @@ __gc_hand_over() {
   { __gc_take_options; } 2>/dev/null
   __gc_busy=0
   trap - EXIT
+  # A signal that is ignored now would be ignored by the successor for ever.
+  trap : INT
   # Inside of the cell's `eval` (bash leaves it before some ends and not before others) the channel is at its copies.
   # A duplicate of what is closed on exec is closed as well, unless its number is below 3: so by way of stdin.
   local stdin probe
@@ -129,19 +150,23 @@ __gc_hand_over() {
     exec {stdin}<&0 0<&"$__gc_in" 7<&0 0<&"$__gc_out" 8>&0 0<&"$stdin" {stdin}<&-
   fi
   exec 6< <(__gc_state) # by itself, or the successor would inherit bash's own descriptor of the pipe as well
-  exec "$BASH" --norc --noprofile -c "$BASH_EXECUTION_STRING" bash 7 8 "$__gc_cap" "$__gc_nonce" "$__gc_count" \
-    "$1" "$2" "$3"
+  builtin set -- --norc --noprofile -c "$BASH_EXECUTION_STRING" bash 7 8 "$__gc_cap" "$__gc_nonce" "$__gc_count" "$@"
+  # A shell complains of a locale that is missing; the state that it takes over restores the variable without a word.
+  if [[ ${LC_ALL+set} ]]; then LC_ALL=C exec "$BASH" "$@"; fi
+  exec "$BASH" "$@"
 }
 
 __gc_user_exit=${__gc_user_exit-} __gc_count=${5-0} __gc_nonce=${4-0000000000000000}
 (($# > 3)) || __gc_take_options # a successor got them with the variables
 trap '__gc_exit "$?"' EXIT
 trap '__gc_interrupted' INT
-if (($# > 3)); then
-  __gc_send error name "$6" value "$7" traceback "$8"
-  __gc_send done execution_count "$__gc_count"
-  __gc_status=$7
-else
-  __gc_send ready protocol 1 version "${BASH_VERSION%%(*}"
-fi
+{
+  if (($# > 3)); then
+    __gc_send error name "$6" value "$7" traceback "$8"
+    __gc_send done execution_count "$__gc_count"
+    __gc_status=$7
+  else
+    __gc_send ready protocol 1 version "${BASH_VERSION%%(*}"
+  fi
+} 2>/dev/null # bash complains of a missing locale whenever it goes back to it
 builtin shift $#

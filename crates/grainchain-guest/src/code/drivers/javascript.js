@@ -4,7 +4,18 @@
 // live from cell to cell and may be declared again, and `await` works at the top level.
 (() => {
   'use strict';
-  const fs = require('fs');
+  // All that cells may replace is taken here, before they can: what they replace is theirs and not the driver's.
+  const { Array, BigInt, Error, JSON, Map, Number, Object, Promise, RegExp, String, Symbol, SyntaxError } = globalThis;
+  const { Buffer, Int32Array, SharedArrayBuffer, Uint8Array, process, setImmediate } = globalThis;
+  const { alloc, concat, from } = Buffer;
+  const { defineProperty, entries, getOwnPropertyDescriptor, getPrototypeOf, keys: keysOf } = Object;
+  const { isArray } = Array;
+  const { isFinite } = Number;
+  const { wait } = Atomics;
+  const { nextTick, _tickCallback: tick } = process;
+  const on = process.on.bind(process);
+  const listeners = process.listeners.bind(process);
+  const { writeSync } = require('fs');
   const path = require('path');
   const util = require('util');
   const vm = require('vm');
@@ -32,11 +43,11 @@
     let start = 0;
     while (start < bytes.length) {
       try {
-        start += fs.writeSync(fd, bytes, start);
+        start += writeSync(fd, bytes, start);
       } catch (error) {
         // A child that shares the pipe may have made it non-blocking.
         if (error.code !== 'EAGAIN') throw error;
-        Atomics.wait(clock, 0, 0, 1);
+        wait(clock, 0, 0, 1);
       }
     }
   }
@@ -61,11 +72,11 @@
       const callback = typeof encoding === 'function' ? encoding : done;
       let failure = null;
       try {
-        writeAll(fd, typeof chunk === 'string' ? Buffer.from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk);
+        writeAll(fd, typeof chunk === 'string' ? from(chunk, typeof encoding === 'string' ? encoding : 'utf8') : chunk);
       } catch (error) {
         failure = error;
       }
-      if (typeof callback === 'function') process.nextTick(callback, failure);
+      if (typeof callback === 'function') nextTick(callback, failure);
       return true;
     };
     stream.fd = fd;
@@ -76,26 +87,26 @@
     stream.on('error', () => {}); // the user closed the descriptor
     return stream;
   }
-  for (const [name, fd] of [['stdout', 1], ['stderr', 2]]) {
-    const stream = synchronous(fd);
-    Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
+  const [stdout, stderr] = [synchronous(1), synchronous(2)];
+  for (const [name, stream] of entries({ stdout, stderr })) {
+    defineProperty(process, name, { configurable: true, enumerable: true, get: () => stream });
   }
-  const complain = (text) => process.stderr.write(text + '\n');
+  const complain = (text) => stderr.write(text + '\n');
 
   // ---- the channel ------------------------------------------------------------------------------------------------
 
   function frame(kind, nonce, fields) {
     const parts = [];
     for (const [name, data] of fields) {
-      const bytes = typeof data === 'string' ? Buffer.from(data) : data;
-      parts.push(Buffer.from(`${name} ${bytes.length}\n`), bytes);
+      const bytes = typeof data === 'string' ? from(data) : data;
+      parts.push(from(`${name} ${bytes.length}\n`), bytes);
     }
-    let payload = Buffer.concat(parts);
+    let payload = concat(parts);
     if (payload.length > frameCap) {
-      const note = Buffer.from(`[left out: ${payload.length} bytes are more than the limit of ${frameCap}]`);
-      payload = Buffer.concat([Buffer.from(`text/plain ${note.length}\n`), note]);
+      const note = from(`[left out: ${payload.length} bytes are more than the limit of ${frameCap}]`);
+      payload = concat([from(`text/plain ${note.length}\n`), note]);
     }
-    return Buffer.concat([Buffer.from(`${kind} ${nonce} ${payload.length}\n`), payload]);
+    return concat([from(`${kind} ${nonce} ${payload.length}\n`), payload]);
   }
 
   // ---- values as MIME bundles -------------------------------------------------------------------------------------
@@ -120,18 +131,18 @@
     const walk = (value, depth) => {
       if (--nodes < 0 || depth > JSON_DEPTH) return false;
       if (value === null || typeof value === 'boolean') return true;
-      if (typeof value === 'string') return !/[\ud800-\udfff]/.test(value) || Buffer.from(value).toString() === value;
-      if (typeof value === 'number') return Number.isFinite(value);
+      if (typeof value === 'string') return !/[\ud800-\udfff]/.test(value) || from(value).toString() === value;
+      if (typeof value === 'number') return isFinite(value);
       if (typeof value !== 'object' || types.isProxy(value)) return false;
-      const prototype = Object.getPrototypeOf(value);
-      const list = Array.isArray(value);
+      const prototype = getPrototypeOf(value);
+      const list = isArray(value);
       if (prototype !== null && prototype !== (list ? Array.prototype : Object.prototype)) return false;
       if (typeof value.toJSON === 'function') return false;
       if (list && value.length > nodes) return false;
-      const keys = Object.keys(value);
+      const keys = keysOf(value);
       if (list && keys.length !== value.length) return false;
       for (const key of keys) {
-        const property = Object.getOwnPropertyDescriptor(value, key);
+        const property = getOwnPropertyDescriptor(value, key);
         if (!('value' in property) || !walk(property.value, depth + 1)) return false;
       }
       return true;
@@ -141,9 +152,9 @@
 
   function bytesOf(mime, data) {
     if (mime === 'application/json' || (mime.endsWith('+json') && typeof data !== 'string')) return stringify(data);
-    if (data instanceof Uint8Array) return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    if (data instanceof Uint8Array) return from(data.buffer, data.byteOffset, data.byteLength);
     if (typeof data !== 'string') return undefined;
-    return mime.startsWith('image/') && !mime.endsWith('+xml') ? Buffer.from(data, 'base64') : data;
+    return mime.startsWith('image/') && !mime.endsWith('+xml') ? from(data, 'base64') : data;
   }
 
   const RICH = Symbol.for('Jupyter.display'); // as in other JavaScript kernels: a method that returns a MIME bundle
@@ -153,7 +164,7 @@
     if (value !== null && typeof value === 'object' && !types.isProxy(value)) {
       try {
         if (typeof value[RICH] === 'function') {
-          for (const [mime, data] of Object.entries(value[RICH]())) {
+          for (const [mime, data] of entries(value[RICH]())) {
             const bytes = /^[!-~]{1,128}$/.test(mime) ? bytesOf(mime, data) : undefined;
             if (bytes !== undefined) bundle.set(mime, bytes);
           }
@@ -269,7 +280,7 @@
 
   // Runs `work` so that SIGINT ends it, also in a loop without end. True if it was ended.
   function interruptible(work) {
-    Object.defineProperty(globalThis, ZONE, { configurable: true, value: work });
+    defineProperty(globalThis, ZONE, { configurable: true, value: work });
     try {
       zone.runInThisContext({ breakOnSigint: true, displayErrors: false });
       return false;
@@ -282,7 +293,7 @@
 
   // Values cross from the inspector to this script through a function that it calls with them.
   let caught;
-  Object.defineProperty(globalThis, ZONE, { configurable: true, value: (value) => (caught = value) });
+  defineProperty(globalThis, ZONE, { configurable: true, value: (value) => (caught = value) });
   let sink;
   session.post('Runtime.evaluate', { expression: 'globalThis[Symbol.for("grainchain.zone")]' }, (_error, reply) => {
     sink = reply.result.objectId;
@@ -312,7 +323,7 @@
     if (cell !== running || running.parts === undefined) return; // it waits, or it was interrupted before
     cell = null;
     const done = frame('done', running.nonce, [['execution_count', String(count)]]);
-    writeAll(responseFd, Buffer.concat([...running.parts, done]));
+    writeAll(responseFd, concat([...running.parts, done]));
     next();
   }
 
@@ -366,23 +377,23 @@
         if (!error) late(running, () => answer(running, reply));
         else if (!running.within) interrupted(running);
       });
-      if (running.parts === undefined) process._tickCallback(); // here, where SIGINT ends also what comes after an `await`
+      if (running.parts === undefined) tick(); // here, where SIGINT ends also what comes after an `await`
     });
     running.within = false;
     // What the cell has queued by now (the rest of it behind an `await`) would run where nothing can end it.
-    if (ended) while (interruptible(() => process._tickCallback()));
+    if (ended) while (interruptible(() => tick()));
     if (ended) interrupted(running);
     tell(running);
   }
 
   // ---- requests ---------------------------------------------------------------------------------------------------
 
-  let buffered = Buffer.alloc(0);
+  let buffered = alloc(0);
   let chunks = [];
   function next() {
     if (cell !== null) return;
     if (chunks.length > 0) {
-      buffered = Buffer.concat([buffered, ...chunks]);
+      buffered = concat([buffered, ...chunks]);
       chunks = [];
     }
     const end = buffered.indexOf(10);
@@ -392,7 +403,7 @@
     if (buffered.length < stop) return;
     const code = buffered.toString('utf8', end + 1, stop);
     buffered = buffered.subarray(stop);
-    if (!process.listeners('SIGINT').includes(onSigint)) process.on('SIGINT', onSigint);
+    if (!listeners('SIGINT').includes(onSigint)) on('SIGINT', onSigint);
     setImmediate(run, nonce, code);
   }
 
@@ -413,11 +424,11 @@
     exited(cell);
     if (!cell.within) tell(cell);
   }
-  process.on('uncaughtException', uncaught);
-  process.on('unhandledRejection', uncaught);
+  on('uncaughtException', uncaught);
+  on('unhandledRejection', uncaught);
 
   const define = (name, value) =>
-    Object.defineProperty(globalThis, name, { configurable: true, writable: true, enumerable: false, value });
+    defineProperty(globalThis, name, { configurable: true, writable: true, enumerable: false, value });
   let importWith = (specifier) => import(specifier);
   try {
     importWith = eval('(specifier, options) => import(specifier, options)');
@@ -428,14 +439,19 @@
   define('require', createRequire(path.join(process.cwd(), 'cell')));
   define('display', display);
 
-  const requests = new (require('net').Socket)({ fd: requestFd, readable: true, writable: false });
-  requests.on('data', (chunk) => {
-    chunks.push(chunk);
-    next();
-  });
+  // Into a buffer of our own: what a stream does between the socket and its listeners, a cell may have replaced.
+  const onread = {
+    buffer: alloc(65536),
+    callback(length, bytes) {
+      chunks.push(from(bytes.subarray(0, length)));
+      next();
+      return true;
+    },
+  };
+  const requests = new (require('net').Socket)({ fd: requestFd, readable: true, writable: false, onread });
   requests.on('end', () => reallyExit(0));
   requests.on('error', () => reallyExit(1));
-  process.on('SIGINT', onSigint);
+  on('SIGINT', onSigint);
   const greeting = [['protocol', '1'], ['version', process.versions.node]];
   writeAll(responseFd, frame('ready', '0'.repeat(16), greeting));
 })();

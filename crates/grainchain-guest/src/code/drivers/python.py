@@ -282,6 +282,33 @@ def driver():
                 pyplot.close(figure)
             send(frame(b"display", current, pairs))
 
+    class Finder:
+        """Has `pyplot.show()` show what is open by then. Agg's own does nothing, and the next plot would go into the same figure."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name != "matplotlib.pyplot":
+                return None
+            for finder in sys.meta_path:
+                spec = None if finder is self else finder.find_spec(name, path, target)
+                if spec is not None:
+                    execute = spec.loader.exec_module
+
+                    def exec_module(pyplot):
+                        execute(pyplot)
+                        original = pyplot.show
+
+                        def show(*args, **kwargs):
+                            """Shows all open figures as results of the running cell, and closes them."""
+                            if current is None or forked:
+                                return original(*args, **kwargs)
+                            show_figures(None)
+
+                        pyplot.show = show
+
+                    spec.loader.exec_module = exec_module
+                    return spec
+            return None
+
     # ---- errors -----------------------------------------------------------------------------------------------
 
     def explain(error):
@@ -291,8 +318,8 @@ def driver():
             trace = trace.tb_next
         step = trace
         while step is not None:
-            if step.tb_next is not None and step.tb_next.tb_frame.f_code is on_sigint.__code__:
-                step.tb_next = None
+            while step.tb_next is not None and any(step.tb_next.tb_frame.f_globals is own for own in own_globals):
+                step.tb_next = step.tb_next.tb_next
             step = step.tb_next
         if isinstance(error, SystemExit):
             value = "0" if error.code is None else str(error.code)
@@ -323,7 +350,20 @@ def driver():
     namespace = module.__dict__
     modules["__main__"] = module
     builtins.display = display
+    builtin_print = builtins.print
     loop = None
+
+    def print(*values, **options):
+        # The streams are buffered by lines, which keeps those of threads apart. What is no line yet is shown as well.
+        if "end" in options and options.get("file") in (None, original_stdout, original_stderr):
+            options.setdefault("flush", True)
+        builtin_print(*values, **options)
+
+    # With globals of its own: an interrupt within it is one of the user's code, which may go on and be interrupted again.
+    own_globals = (interpreter_globals, {"__builtins__": interpreter_globals["__builtins__"]})
+    print = type(print)(print.__code__, own_globals[1], "print", None, print.__closure__)
+    print.__doc__, print.__qualname__, print.__module__ = builtin_print.__doc__, "print", "builtins"
+    builtins.print = print
 
     def run_coroutine(coroutine):
         nonlocal loop
@@ -339,9 +379,20 @@ def driver():
                 task.cancel()
                 loop.run_until_complete(asyncio.wait([task]))
 
-    def execute(code):
-        value = eval(code, namespace)
-        return run_coroutine(value) if code.co_flags & COROUTINE else value
+    async def in_loop(codes):
+        for code in codes:
+            value = eval(code, namespace)
+            if code.co_flags & COROUTINE:
+                value = await value
+        return value
+
+    def execute(codes):
+        """The value of the last. If one of them awaits, the loop runs for all: so that `create_task` finds it before an `await`."""
+        if any(code.co_flags & COROUTINE for code in codes):
+            return run_coroutine(in_loop(codes))
+        for code in codes:
+            value = eval(code, namespace)
+        return value
 
     def flush(_):
         for stream in (sys.stdout, sys.stderr):
@@ -361,9 +412,7 @@ def driver():
             except Exception:
                 pass  # not an expression; what is wrong with it, the next attempt says
         if code is not None:
-            value = eval(code, namespace)
-            if code.co_flags & COROUTINE:
-                value = run_coroutine(value)
+            value = execute([code])
             for const in code.co_consts:
                 if type(const) is CODE:
                     break
@@ -376,9 +425,10 @@ def driver():
                 final = _ast.Expression(tree.body.pop().value)
             code = compile(tree, name, "exec", flags, True)
             flags |= code.co_flags & FUTURES  # `from __future__` holds for the later cells, as at a prompt
-            value = execute(code)
+            codes = [code]
             if final is not None:
-                value = execute(compile(final, name, "eval", flags, True))
+                codes.append(compile(final, name, "eval", flags, True))
+            value = execute(codes)
         frame_bytes = b""
         if value is not None:
             if namespace.get("_", last) is last:  # unless the user took the name
@@ -496,6 +546,7 @@ def driver():
     posix.register_at_fork(after_in_child=note_fork)
     sys.argv = [""]
     os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.meta_path.insert(0, Finder())
     original_stdout, original_stderr = sys.stdout, sys.stderr
     originals = [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
     for stream in originals:

@@ -270,3 +270,18 @@ async fn a_start_that_nobody_waits_for_leaves_nothing() {
     }
     assert_eq!(setup.guest.list_contexts().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_an_interpreter_says_at_its_start_is_no_output_of_a_cell() {
+    if !has(Language::Bash) {
+        return;
+    }
+    let setup = sandbox();
+    for _ in 0..10 {
+        // A shell complains of a locale that is missing.
+        let request = CreateContext::new(Language::Bash).env("LC_ALL", "xx_YY.UTF-8");
+        let id = setup.guest.create_context(request).await.unwrap().id;
+        let cell = setup.request(RunCode::new("echo $LC_ALL").language(Language::Bash).context(&id)).await;
+        assert_eq!((&*cell.out, &*cell.err), ("xx_YY.UTF-8\n", ""));
+    }
+}

@@ -91,3 +91,51 @@ fn a_program_that_replaces_the_shell_is_the_end_and_no_hang() {
     context.send("exec true");
     assert!(context.answer().is_none());
 }
+
+#[test]
+fn break_and_continue_outside_of_a_loop_end_the_cell_alone() {
+    let mut context = bash();
+    context.run("x=5; sleep 1000 &");
+    for end in
+        ["continue", "break", "for i in 1 2; do continue 5; done", "while :; do break 3; done", "break 9"]
+    {
+        assert_eq!(output(&mut context, &format!("echo before; {end}; echo no")), "before\n", "{end}");
+        assert_eq!(output(&mut context, "echo $? $x; jobs -p | wc -l"), "0 5\n1\n", "{end}");
+    }
+    context.run("set -x; break 2");
+    assert!(!context.err().contains("__gc"), "{}", context.err());
+}
+
+#[test]
+fn a_shell_that_is_told_to_carry_out_nothing_ends() {
+    for end in ["set -n", "x=1; set -o noexec; (exit 3)"] {
+        let mut context = bash();
+        context.send(end);
+        assert!(context.answer().is_none(), "{end}");
+    }
+}
+
+#[test]
+fn a_locale_that_is_missing_is_no_matter_of_the_cells() {
+    for variable in ["LANG", "LC_ALL", "LC_CTYPE"] {
+        let folder = TempDir::new().expect("a folder");
+        let mut context = Context::start_with(Language::Bash, folder, Some((variable, "xx_YY.UTF-8")));
+        assert_eq!(output(&mut context, &format!("echo ${variable}")), "xx_YY.UTF-8\n");
+        for cell in ["printf '%s' é", "(exit 3)", "exit 3", &format!("[ ${variable} = xx_YY.UTF-8 ]")] {
+            context.run(cell);
+            assert_eq!(context.err(), "", "{variable} {cell}");
+        }
+    }
+}
+
+#[test]
+fn no_trap_of_a_cell_keeps_a_later_one_from_being_interrupted() {
+    for trap in ["trap '' INT", "trap 'exit 4' INT", "trap '' INT; exit 3"] {
+        let mut context = bash();
+        context.run(trap);
+        context.signal();
+        assert_eq!(output(&mut context, "echo on"), "on\n", "{trap}");
+        let cell = context.interrupt("echo waiting; while :; do :; done");
+        assert_eq!(cell.error().0, "Interrupted", "{trap}");
+    }
+}

@@ -93,3 +93,31 @@ fn output_is_there_when_the_cell_is_done() {
     context.run("console.log('a'.repeat(300000)); console.error('e')");
     assert_eq!((context.out().len(), context.err()), (300_001, "e\n".to_owned()));
 }
+
+#[test]
+fn what_a_cell_replaces_breaks_its_own_world_and_not_the_driver() {
+    for replaced in [
+        "process.nextTick = () => { throw new Error('replaced'); }",
+        "require('fs').writeSync = () => 0",
+        "require('fs').writeSync = () => { throw new Error('replaced'); }",
+        "process.listeners = process.on = process._tickCallback = null",
+        "Buffer.from = Buffer.concat = Buffer.alloc = Object.keys = Object.defineProperty = null",
+        "Buffer = setImmediate = String = Number = null",
+    ] {
+        let mut context = javascript();
+        context.run(replaced);
+        let cell = context.run("process.stdout.write('out', () => {}); await 3; ({ a: [1] })");
+        assert_eq!(cell.text(), "{ a: [ 1 ] }", "{replaced}");
+        assert_eq!((&*context.out(), &*context.err()), ("out", ""), "{replaced}");
+        assert_eq!(context.run("throw new TypeError('x')").error(), ("TypeError", "x"), "{replaced}");
+    }
+}
+
+#[test]
+fn the_end_of_the_requests_is_the_end_of_the_driver() {
+    let mut context = javascript();
+    context.run("process.nextTick = () => {}; setInterval(() => {}, 1000).unref()");
+    context.requests = None;
+    assert!(context.frame().is_none());
+    assert!(context.child.wait().expect("a child").success());
+}

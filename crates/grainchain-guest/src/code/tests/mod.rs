@@ -59,6 +59,10 @@ impl Context {
     }
 
     fn start_in(language: Language, folder: TempDir) -> Self {
+        Self::start_with(language, folder, None)
+    }
+
+    fn start_with(language: Language, folder: TempDir, variable: Option<(&str, &str)>) -> Self {
         // The channel comes as stdin and stdout and is moved to where the driver looks for it.
         let mut command = Command::new("sh");
         // Whoever starts the tests in the background may have had SIGINT ignored, which programs inherit and shells keep.
@@ -75,6 +79,9 @@ impl Context {
             .args(["-c", r#"exec "$@" 3<&0 4>&1 0</dev/null 1>.out 2>.err"#, "sh", language.programs()[0]])
             .args(language.arguments(FRAME_CAP))
             .current_dir(folder.path())
+            // Whoever runs the tests may have set it.
+            .env_remove("PYTHONUNBUFFERED")
+            .envs(variable)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -182,6 +189,15 @@ impl Context {
         };
         self.decoder.push(&ended);
         self.answer().expect("a living interpreter")
+    }
+
+    /// Waits until the running cell has written this, and no more.
+    fn awaits_output(&self, expected: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.out() != expected {
+            assert!(Instant::now() < deadline, "{:?} instead of {expected:?}", self.out());
+            std::thread::yield_now();
+        }
     }
 
     fn signal(&self) {

@@ -157,25 +157,73 @@ fn a_repr_that_raises_or_is_huge_or_holds_a_lone_surrogate_is_still_a_result() {
     assert_eq!(context.out(), "\\ud800\n");
 }
 
-#[test]
-fn open_figures_are_shown_as_png_and_closed() {
+/// A context in whose folder lies what the driver needs of matplotlib.
+fn with_figures() -> Context {
     let folder = TempDir::new().expect("a folder");
     let package = folder.path().join("matplotlib");
     fs::create_dir(&package).expect("a folder");
     fs::write(package.join("__init__.py"), "").expect("a file");
     fs::write(
         package.join("pyplot.py"),
-        "open_figures = {}\nclass Figure:\n def savefig(self, f, **k): f.write(b'PNG')\n\
+        "open_figures = {}\nclass Figure:\n data = b'PNG'\n def savefig(self, f, **k): f.write(self.data)\n\
          def figure(n=1): return open_figures.setdefault(n, Figure())\n\
+         def plot(data): figure(max(open_figures, default=1)).data += data\n\
          def get_fignums(): return list(open_figures)\n\
-         def close(f): [open_figures.pop(n) for n in list(open_figures) if open_figures[n] is f]\n",
+         def close(f): [open_figures.pop(n) for n in list(open_figures) if open_figures[n] is f]\n\
+         def show(*, block=None): pass\n",
     )
     .expect("a file");
-    let mut context = Context::start_in(Language::Python, folder);
+    Context::start_in(Language::Python, folder)
+}
+
+fn images(cell: &Cell) -> Vec<&[u8]> {
+    cell.displays.iter().map(|bundle| &bundle.get("image/png").expect("png")[..]).collect()
+}
+
+#[test]
+fn open_figures_are_shown_as_png_and_closed() {
+    let mut context = with_figures();
     let cell = context.run("import matplotlib.pyplot as plt; f = plt.figure()");
-    assert_eq!(cell.displays[0].get("image/png").expect("png"), "PNG");
+    assert_eq!(images(&cell), [b"PNG"]);
     assert!(context.run("plt.get_fignums()").displays.is_empty());
     assert_eq!(context.run("import os; os.environ['MPLBACKEND']").text(), "'Agg'");
+}
+
+#[test]
+fn each_show_shows_what_was_plotted_since_the_last() {
+    let mut context = with_figures();
+    let cell = context.run(
+        "from matplotlib.pyplot import *\nplot(b'1'); show()\nplot(b'2'); figure(2); plot(b'3'); show(block=True)\nplot(b'4')",
+    );
+    assert_eq!(images(&cell), [b"PNG1", b"PNG2", b"PNG3", b"PNG4"]);
+    assert!(context.run("show()").displays.is_empty());
+}
+
+#[test]
+fn what_is_printed_without_a_newline_is_there_at_once() {
+    let mut context = python();
+    context.run("print('x', end='')");
+    assert_eq!(context.out(), "x");
+    context.send("import time\nprint('1%', end=' ')\nwhile True: time.sleep(0.01)");
+    context.awaits_output("1% ");
+    context.signal();
+    assert_eq!(context.answer().expect("a living interpreter").error().0, "KeyboardInterrupt");
+    context.run("import subprocess\nprint('before', end=''); subprocess.run(['echo', 'between']); print('after', end='')");
+    assert_eq!(context.out(), "beforebetween\nafter");
+    let cell = context.run("class B:\n def __str__(self): 1/0\nprint(B(), end='')");
+    assert_eq!(cell.error().0, "ZeroDivisionError");
+    assert!(!cell.traceback().contains("<string>"), "{}", cell.traceback());
+}
+
+#[test]
+fn tasks_begin_before_an_await_and_go_on_in_later_cells_that_await() {
+    let mut context = python();
+    context.run("import asyncio\nasync def f():\n for n in range(4):\n  await asyncio.sleep(0); print(n)");
+    let cell = context.run("t = asyncio.create_task(f()); await asyncio.sleep(0)");
+    assert!(cell.error.is_none(), "{cell:?}");
+    assert!(!context.out().contains('3'), "{}", context.out());
+    context.run("await t");
+    assert!(context.out().ends_with("3\n"), "{}", context.out());
 }
 
 #[test]

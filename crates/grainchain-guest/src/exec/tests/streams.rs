@@ -141,3 +141,21 @@ async fn a_terminals_last_words_are_not_lost() {
         assert_eq!(guest.run(command).await.stdout().lines().last(), Some("500"));
     }
 }
+
+#[tokio::test]
+async fn on_a_terminal_without_input_every_read_sees_an_end() {
+    let guest = TestGuest::new();
+    for line in [
+        "cat",
+        "read x",
+        "python3 -c 'input()'",
+        "cat; cat; cat",
+        // After what was typed before is gone, in the mode of a program that edits lines, and in both.
+        "python3 -c 'import sys, termios; termios.tcflush(0, termios.TCIFLUSH); sys.stdin.read()'",
+        "stty -icanon -echo; [ $(head -c 3 | tail -c 1 | od -A n -t u1) = 4 ]",
+        "python3 -c 'import readline; input()'",
+    ] {
+        let output = guest.run(Command::shell(format!("{line}; echo done")).pty(PtySize::default())).await;
+        assert!(output.stdout().ends_with("done\r\n"), "{line}: {}", output.stdout());
+    }
+}

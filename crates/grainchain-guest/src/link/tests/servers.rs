@@ -10,7 +10,7 @@ use crate::link::handshake::{Grant, SessionId, VERSION, welcome};
 
 /// Dials one pipe, whose other end the test holds, and no other.
 #[derive(Debug)]
-struct Single(Mutex<Option<DuplexStream>>);
+pub(super) struct Single(pub(super) Mutex<Option<DuplexStream>>);
 
 #[async_trait]
 impl Dial for Single {
@@ -23,7 +23,7 @@ impl Dial for Single {
 }
 
 /// A link to a server that is the test: what it reads and writes comes after an honest greeting.
-async fn against(room: usize) -> (Link, DuplexStream) {
+pub(super) async fn against(room: usize) -> (Link, DuplexStream) {
     let (ours, mut theirs) = duplex(room);
     let dial = Arc::new(Single(Mutex::new(Some(ours))));
     let greeting = async {

@@ -17,9 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::users::Account;
+
 use super::{
     child::{Child, WaitStatus},
-    spawn::{Spawn, SpawnError, User},
+    spawn::{Spawn, SpawnError},
     tag::{CommandNumber, Mark, SandboxTag},
 };
 
@@ -32,7 +34,7 @@ struct Setup {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     mark: Option<Mark>,
-    user: Option<User>,
+    user: Option<Account>,
 }
 
 fn program(words: &[&str]) -> Setup {
@@ -58,7 +60,7 @@ impl Setup {
     /// Without privileges even when the tests have them: most of what hostile code cannot do, root can.
     fn unprivileged(mut self) -> Self {
         if rustix::process::geteuid().is_root() {
-            self.user = Some(User { uid: 65534, gid: 65534, groups: Vec::new() });
+            self.user = Some(Account { uid: 65534, gid: 65534, groups: Vec::new() });
         }
         self
     }

@@ -359,7 +359,7 @@ fn the_oom_score_is_set_when_asked_for() {
 #[test]
 fn the_user_changes_completely_or_the_start_fails() {
     let mut setup = shell("grep -E '^(Uid|Gid|Groups|CapEff)' /proc/self/status");
-    setup.user = Some(User { uid: 1234, gid: 2345, groups: vec![7, 8] });
+    setup.user = Some(Account { uid: 1234, gid: 2345, groups: vec![7, 8] });
     if !rustix::process::geteuid().is_root() {
         assert_eq!(setup.try_start().unwrap_err().step, Step::Groups);
         return;
