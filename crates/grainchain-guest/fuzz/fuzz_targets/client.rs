@@ -30,14 +30,15 @@ impl Dial for Pipes {
     }
 }
 
-/// Greets as an honest server that has received so many frames. None when the client hangs up.
-async fn welcome(pipe: &mut DuplexStream, received: u64) -> Option<()> {
+/// Greets as an honest server that has received so many frames, or without its answer. None when the client hangs up.
+async fn welcome(pipe: &mut DuplexStream, received: Option<u64>) -> Option<()> {
     let mut theirs = [0; 68];
     pipe.read_exact(&mut theirs).await.ok()?;
     let hello = other::hello();
     let proof = other::prove(&[b"server", &theirs, &hello]);
     pipe.write_all(&[&hello[..], &proof].concat()).await.ok()?;
     pipe.read_exact(&mut [0; 32]).await.ok()?;
+    let Some(received) = received else { return Some(()) };
     let answer = [&[1][..], &[3; 16], &received.to_le_bytes(), &8_u32.to_le_bytes(), &[0; 4]].concat();
     pipe.write_all(&answer).await.ok()
 }
@@ -71,7 +72,8 @@ async fn run(input: Input<'_>) {
             [(first_server, first), (second_server, second)].into_iter().enumerate()
         {
             let received = if number == 0 { 0 } else { bytes.split_off_first().copied().unwrap_or(0) };
-            if input.greeted && welcome(&mut pipe, u64::from(received)).await.is_none() {
+            let received = (!input.dictates).then_some(u64::from(received));
+            if input.greeted && welcome(&mut pipe, received).await.is_none() {
                 break;
             }
             other::talk(pipe, bytes, input.piece).await;

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 
 const NEW: [u8; 16] = [0; 16];
 
-/// Greets as an honest client, and returns the session. None when the server refuses.
-async fn greet(pipe: &mut DuplexStream, session: [u8; 16], received: u64) -> Option<[u8; 16]> {
-    let hello = [&other::hello()[..], &session, &received.to_le_bytes()].concat();
+/// Greets as an honest client with this wish (which session, how much received), and returns the session. None when the server refuses.
+async fn greet(pipe: &mut DuplexStream, wish: &[u8]) -> Option<[u8; 16]> {
+    let hello = [&other::hello()[..], wish].concat();
     pipe.write_all(&hello).await.ok()?;
     let mut theirs = [0; 76];
     pipe.read_exact(&mut theirs).await.ok()?;
@@ -64,7 +64,9 @@ async fn run(input: Input<'_>) {
         let mut bytes = bytes;
         if input.greeted {
             let received = bytes.split_off_first().copied().unwrap_or(0);
-            let Some(granted) = greet(&mut ours, session, u64::from(received)).await else { break };
+            let honest = [&session[..], &u64::from(received).to_le_bytes()].concat();
+            let dictated = if input.dictates { bytes.split_off(..24) } else { None };
+            let Some(granted) = greet(&mut ours, dictated.unwrap_or(&honest)).await else { break };
             session = granted;
         }
         other::talk(ours, bytes, input.piece).await;

@@ -30,6 +30,8 @@ pub struct Input<'a> {
     pub greeted: bool,
     pub resumes: bool,
     pub piece: usize,
+    /// The proofs are honest, and what is asked for or granted behind them comes from the input.
+    pub dictates: bool,
     pub bytes: &'a [u8],
 }
 
@@ -37,7 +39,8 @@ impl<'a> Input<'a> {
     pub fn new(input: &'a [u8]) -> Option<Self> {
         let (first, bytes) = input.split_first()?;
         let piece = 1 << ((first >> 2) & 15);
-        Some(Self { greeted: first & 1 == 1, resumes: first & 2 == 2, piece, bytes })
+        let set = |bit| first & bit == bit;
+        Some(Self { greeted: set(1), resumes: set(2), piece, dictates: set(64), bytes })
     }
 }
 
