@@ -19,10 +19,10 @@ pub const DEFAULT_IMAGE: &str = "python:3.12-slim";
 #[non_exhaustive]
 pub enum GuestKind {
     /// A small static program of ours is the container's first process and serves every facet.
+    #[default]
     Helper,
     /// The engine's own exec: commands that run to their end, and what the engine does by itself. Works on every platform, needs
     /// `sleep` in the image (and `sh` to kill what a timeout leaves), and takes some fifty times as long for each command.
-    #[default]
     Engine,
 }
 
@@ -34,6 +34,9 @@ pub struct DockerConfig {
     /// The engine, as in `DOCKER_HOST`. By default that variable, `DOCKER_CONTEXT`, the docker command's current context, then the
     /// usual sockets.
     pub host: Option<String>,
+    /// The folder of `ca.pem`, `cert.pem` and `key.pem`: the engine, which must be a `tcp://` one, is reached by TLS. By default
+    /// `DOCKER_CERT_PATH` if `DOCKER_TLS_VERIFY` is set, or what belongs to the context.
+    pub cert_path: Option<PathBuf>,
     /// The image of sandboxes that name none: `python:3.12-slim`.
     pub image: Option<String>,
     /// What runs commands inside.
@@ -42,6 +45,8 @@ pub struct DockerConfig {
     pub memory: Option<ByteSize>,
     /// The processors of sandboxes that name none: all.
     pub cpus: Option<f64>,
+    /// How many layers the image of a snapshot or a copy may have before one is made of them: 120. Storage stacks some more.
+    pub max_layers: Option<usize>,
     /// The options of containers that `provider_config` does not set.
     pub container: ContainerOptions,
 }
@@ -51,13 +56,15 @@ pub struct DockerConfig {
 #[serde(default)]
 struct Own {
     host: Option<String>,
+    cert_path: Option<PathBuf>,
     image: Option<String>,
     guest: GuestKind,
     memory: Option<ByteSize>,
     cpus: Option<f64>,
+    max_layers: Option<usize>,
 }
 
-const OWN: &[&str] = &["host", "image", "guest", "memory", "cpus"];
+const OWN: &[&str] = &["host", "cert_path", "image", "guest", "memory", "cpus", "max_layers"];
 
 impl TryFrom<Map<String, Value>> for DockerConfig {
     type Error = String;
@@ -67,8 +74,8 @@ impl TryFrom<Map<String, Value>> for DockerConfig {
             values.into_iter().partition(|(key, _)| OWN.contains(&key.as_str()));
         let own: Own = serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
         let container = serde_json::from_value(Value::Object(rest)).map_err(|error| error.to_string())?;
-        let Own { host, image, guest, memory, cpus } = own;
-        Ok(Self { host, image, guest, memory, cpus, container })
+        let Own { host, cert_path, image, guest, memory, cpus, max_layers } = own;
+        Ok(Self { host, cert_path, image, guest, memory, cpus, max_layers, container })
     }
 }
 
@@ -76,6 +83,13 @@ impl DockerConfig {
     /// Sandboxes at the engine that `host` names, as in `DOCKER_HOST`.
     pub fn at(host: impl Into<String>) -> Self {
         Self { host: Some(host.into()), ..Self::default() }
+    }
+
+    /// Sets the folder of the certificates for TLS to the engine.
+    #[must_use]
+    pub fn cert_path(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cert_path = Some(folder.into());
+        self
     }
 
     /// Sets the image of sandboxes that name none.
@@ -89,6 +103,13 @@ impl DockerConfig {
     #[must_use]
     pub fn guest(mut self, guest: GuestKind) -> Self {
         self.guest = guest;
+        self
+    }
+
+    /// Sets how many layers the image of a snapshot or a copy may have before one is made of them.
+    #[must_use]
+    pub fn max_layers(mut self, layers: usize) -> Self {
+        self.max_layers = Some(layers);
         self
     }
 
@@ -115,12 +136,16 @@ impl DockerConfig {
     /// What the engine is looked for with.
     pub(crate) fn surroundings(&self) -> Surroundings {
         let folder = |name: &str| environment(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let is_set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
         let home = folder("HOME");
         Surroundings {
             configured: self.host.clone(),
             docker_host: environment("DOCKER_HOST"),
             docker_context: environment("DOCKER_CONTEXT"),
-            tls: environment("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty()),
+            cert_path: self.cert_path.clone(),
+            tls_verify: is_set("DOCKER_TLS_VERIFY"),
+            tls: is_set("DOCKER_TLS"),
+            docker_cert_path: folder("DOCKER_CERT_PATH"),
             config_folder: config_folder(),
             home,
             runtime_folder: folder("XDG_RUNTIME_DIR"),

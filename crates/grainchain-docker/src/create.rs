@@ -1,5 +1,6 @@
 //! Makes a sandbox: image, container, working directory, start. Nothing is left of one that could not be made or that nobody waits for.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use grainchain_core::types::id::SandboxId;
@@ -8,22 +9,31 @@ use tar::{EntryType, Header};
 
 use crate::config::config_folder;
 use crate::engine::{ContainerState, Engine, Image};
+use crate::guest::{Inside, Orders, is_for, new_token};
 use crate::labels::{Identity, KEY, Shown, container_name};
 use crate::options::{Plan, Source, User, user_of};
 use crate::provider::Shared;
+use crate::replace;
 
 /// The most of `/etc/passwd` that is looked at.
 const PASSWD: usize = 1 << 20;
+
+/// A sandbox that was made, and its inside where it has a helper.
+pub(crate) type Made = (Identity, Option<Arc<Inside>>);
 
 /// Makes the sandbox that `request` asks for, or finds the one that the same request made before.
 pub(crate) async fn make(
     shared: &Shared,
     request: CreateRequest,
     is_unwanted: impl Fn() -> bool + Send + Sync,
-) -> Result<Identity> {
+) -> Result<Made> {
     let plan = Plan::new(&shared.config, &request.config)?;
     let engine = &shared.engine;
     let image = image(shared, &plan).await?;
+    if let Some(helper) = &shared.helper {
+        check_machine(shared).await?;
+        helper.ensure(engine, &image.id).await?;
+    }
     let id = id_of(&request.key);
     let created_at = SystemTime::now();
     let lifetime = request.config.lifetime;
@@ -44,17 +54,27 @@ pub(crate) async fn make(
             memory_bytes: plan.memory.map(|memory| memory.as_u64()),
             cpus: plan.cpus,
             keep_alive: request.config.keep_alive || !request.config.auto_cleanup,
-            outside: plan.outside(),
+            outside: plan.outside(shared.config.guest),
+            in_memory: if shared.helper.is_some() { plan.in_memory() } else { Vec::new() },
+            lease: Some(plan.lease),
         },
+        token: shared.helper.as_ref().map(|_| new_token()),
     };
-    let spec = plan.spec(&image, lifetime, &identity.labels())?;
+    let spec = match (&shared.helper, &identity.token) {
+        (Some(helper), Some(token)) => {
+            let capabilities = plan.options.cap_add.clone().unwrap_or_default();
+            let orders = Orders::new(&identity, token, user_of(&plan, &image).spelt(), &capabilities);
+            plan.spec_with_helper(&image, &identity.labels(), helper.mount(true), &orders)?
+        }
+        _ => plan.spec(&image, lifetime, &identity.labels())?,
+    };
     let name = container_name(&id);
     let new_volumes = missing_volumes(engine, &plan).await?;
     let made = engine.create(&name, plan.options.platform.as_deref(), &spec).await;
     match made {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::Conflict => {
-            return adopt(engine, &name, &identity, error).await;
+            return adopt(engine, &name, &identity, error).await.map(|own| (own, None));
         }
         Err(error) => {
             tidy(engine, None, &new_volumes).await;
@@ -62,18 +82,38 @@ pub(crate) async fn make(
         }
     }
     let ready = async {
-        has_sleep(engine, &name).await?;
-        prepare(engine, &name, &plan, &image).await?;
+        if identity.token.is_none() {
+            has_sleep(engine, &name).await?;
+            prepare(engine, &name, &plan, &image).await?;
+        }
         if is_unwanted() {
             return Err(Error::new(ErrorKind::Conflict, "nobody waits for the sandbox any more"));
         }
-        engine.start(&name).await
+        replace::start(engine, &name, &identity, &shared.stills).await
     };
-    if let Err(error) = ready.await {
-        tidy(engine, Some(&name), &new_volumes).await;
-        return Err(explained(error, &plan));
+    match ready.await {
+        Ok(inside) => Ok((identity, inside)),
+        Err(error) => {
+            tidy(engine, Some(&name), &new_volumes).await;
+            Err(explained(error, &plan))
+        }
     }
-    Ok(identity)
+}
+
+/// Refuses engines on other machines than the helper's.
+async fn check_machine(shared: &Shared) -> Result<()> {
+    let architecture = shared
+        .architecture
+        .get_or_try_init(|| async {
+            let (_, info) = shared.engine.describe().await?;
+            Ok::<_, Error>(info.architecture.unwrap_or_default())
+        })
+        .await?;
+    if is_for(architecture) {
+        return Ok(());
+    }
+    let message = format!("a helper on an engine for {}", architecture.escape_debug());
+    Err(Error::unsupported(message, "set guest = \"engine\" in [providers.docker]").option("guest"))
 }
 
 /// The same key makes the same name, which the engine gives away once.
@@ -155,7 +195,18 @@ async fn prepare(engine: &Engine, name: &str, plan: &Plan, image: &Image) -> Res
     let is_in_memory = plan.options.read_only.unwrap_or(false)
         || plan.options.tmpfs.iter().flatten().any(|(path, _)| path == place)
         || plan.mounts.iter().any(|mount| mount.target == place);
-    if is_in_memory || engine.exists(name, place).await? {
+    if is_in_memory {
+        return Ok(());
+    }
+    if engine.is_a_file(name, place).await? {
+        return Err(Error::bad_request(format!(
+            "the working directory `{}` is a file",
+            place.escape_debug()
+        ))
+        .hint("name a folder that is there, or one where folders can be made")
+        .option("working_directory"));
+    }
+    if engine.exists(name, place).await? {
         return Ok(());
     }
     let (uid, gid) = match user_of(plan, image) {

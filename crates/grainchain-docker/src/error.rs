@@ -40,6 +40,12 @@ const RULES: &[Rule] = &[
         "`grainchain doctor` and `docker info` list the engine's runtimes",
     ),
     option(
+        &["seccomp"],
+        ErrorKind::BadRequest,
+        "seccomp",
+        "write default, unconfined, or a profile that this engine understands",
+    ),
+    option(
         &["port is already allocated", "address already in use", "ports are not available"],
         ErrorKind::Conflict,
         "ports",
@@ -79,6 +85,16 @@ const RULES: &[Rule] = &[
         ErrorKind::NotFound,
         "user",
         "name a user of the image, or a number",
+    ),
+    option(
+        &[
+            "cannot be connected to multiple networks",
+            "already exists in network",
+            "is not connected to network",
+        ],
+        ErrorKind::Conflict,
+        "network",
+        "somebody else changes it at the same time: look at it and try again",
     ),
     rule(&["is not paused"], ErrorKind::Conflict, "it runs already"),
     rule(&["is paused, unpause", "is paused", "paused container"], ErrorKind::Conflict, "resume it first"),
@@ -136,6 +152,12 @@ const RULES: &[Rule] = &[
         ],
         ErrorKind::Connection,
         "the engine cannot reach the registry: check its network, or load the image beforehand",
+    ),
+    option(
+        &["http request to an https server", "http request was sent to https port"],
+        ErrorKind::Config,
+        "host",
+        "the engine speaks TLS: name its certificates with `cert_path` in [providers.docker], or set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
     ),
     rule(&["client version"], ErrorKind::Unsupported, "use an engine from 20.10 on"),
 ];
@@ -267,6 +289,7 @@ mod tests {
             ),
             (404, "No such image: nope:latest", ErrorKind::NotFound, None),
             (409, "Container abc is paused, unpause the container before exec", ErrorKind::Conflict, None),
+            (400, "Client sent an HTTP request to an HTTPS server.", ErrorKind::Config, Some("host")),
             (500, "manifest unknown", ErrorKind::NotFound, None),
             (500, "unauthorized: authentication required", ErrorKind::Auth, None),
             (

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedRwLockReadGuard;
 use tokio::time::Instant;
 
+use crate::asleep;
 use crate::engine::{Engine, ExecStart, Frames, Hijacked, Stream};
 use crate::options::absolute;
 use crate::refusal::{StartFailure, too_long};
@@ -104,7 +105,7 @@ impl Exec for DockerSandbox {
         };
         let code = match timeout {
             Some(timeout) => match tokio::time::timeout(timeout, work).await {
-                Ok(code) => code?,
+                Ok(code) => code,
                 Err(_) => {
                     return Err(Error::new(
                         ErrorKind::Timeout,
@@ -114,7 +115,11 @@ impl Exec for DockerSandbox {
                     .output(run.output(None)));
                 }
             },
-            None => work.await?,
+            None => work.await,
+        };
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => return Err(asleep::explained(&self.engine, &self.container, error).await),
         };
         let frames = run.frames;
         let output = run.output(Some(ExitStatus::Code(code)));
@@ -128,7 +133,7 @@ impl Exec for DockerSandbox {
 impl DockerSandbox {
     /// Lets snapshots go on once the command has been started: a commit freezes the container, and what is to start in that moment
     /// fails.
-    async fn release(&self, id: &str, moving: OwnedRwLockReadGuard<()>) -> Infallible {
+    async fn release(&self, id: &str, moving: OwnedRwLockReadGuard<bool>) -> Infallible {
         loop {
             tokio::time::sleep(PAUSE).await;
             match self.engine.exec_inspect(id).await {

@@ -13,10 +13,13 @@ use serde_json::Value;
 
 use crate::detached::detached;
 use crate::engine::{Engine, Image};
+use crate::guest::{Inside, new_token};
+use crate::kept::{self, Source};
 use crate::labels::{Identity, container_name};
-use crate::replace::like;
+use crate::replace::{self, NEXT, like};
 use crate::sandbox::DockerSandbox;
 use crate::snapshots::SNAPSHOT;
+use crate::stills::Stills;
 
 /// The image that copies stand on, by its name; on the image and on every container made from it.
 pub(crate) const FORK: &str = "grainchain.fork";
@@ -35,32 +38,33 @@ impl Fork for DockerSandbox {
                 .hint(format!("ask for 1 to {MOST}"))
                 .option("count"));
         }
+        self.look().await?;
         let (engine, container, origin) =
-            (self.engine.clone(), self.container.clone(), self.identity.clone());
-        let still = Arc::clone(&self.still);
+            (self.engine.clone(), self.container.clone(), self.identity_now().await);
+        let (still, stills, inside) =
+            (Arc::clone(&self.still), Arc::clone(&self.stills), self.inside.clone());
         // Begun, it goes on to its end: all or none.
         let copies = detached(async move {
             let tag = random_id("f").to_lowercase();
             let base = format!("{REPOSITORY}:{tag}");
-            let inspected = {
+            let (inspected, image) = {
                 let _alone = still.write().await;
                 let labels = HashMap::from([
                     (FORK.to_owned(), base.clone()),
                     // The container may stand on a snapshot; its copy is none.
                     (SNAPSHOT.to_owned(), String::new()),
                 ]);
-                engine.commit(&container, REPOSITORY, &tag, labels).await?;
-                engine.inspect_raw(&container).await
+                let source = Source {
+                    engine: &engine,
+                    container: &container,
+                    inside: inside.as_deref(),
+                    in_memory: &origin.config.in_memory,
+                };
+                (engine.inspect_raw(&container).await, source.image(REPOSITORY, &tag, labels).await?)
             };
-            let made = match (inspected, engine.image(&base).await) {
-                (Ok(inspected), Ok(Some(image))) => {
-                    copies(&engine, &origin, &inspected, &image, &base, count).await
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
-                (_, Ok(None)) => Err(Error::new(
-                    ErrorKind::Server,
-                    "the engine says that it made the copies' image, and does not have it",
-                )),
+            let made = match inspected {
+                Ok(inspected) => copies(&engine, &origin, &inspected, &image, &base, &stills, count).await,
+                Err(error) => Err(error),
             };
             if made.is_err() {
                 engine.remove_image(&base).await?;
@@ -68,12 +72,15 @@ impl Fork for DockerSandbox {
             made
         })
         .await?;
-        Ok(copies
-            .into_iter()
-            .map(|copy| Self::new(self.engine.clone(), copy, Arc::clone(&self.stills)).parts())
-            .collect())
+        let parts = copies.into_iter().map(|(copy, inside)| {
+            Ok(Self::new(self.engine.clone(), copy, Arc::clone(&self.stills), inside)?.parts())
+        });
+        parts.collect()
     }
 }
+
+/// A copy, and its inside where it has a helper.
+type Copy = (Identity, Option<Arc<Inside>>);
 
 /// Makes all copies at once, or none.
 async fn copies(
@@ -82,32 +89,62 @@ async fn copies(
     inspected: &Value,
     image: &Image,
     base: &str,
+    stills: &Stills,
     count: u32,
-) -> Result<Vec<Identity>> {
+) -> Result<Vec<Copy>> {
     let identities: Vec<_> = (0..count).map(|_| copy_of(origin)).collect();
-    let made = join_all(identities.iter().map(|copy| start(engine, copy, inspected, image, base))).await;
-    let Some(error) = made.into_iter().find_map(Result::err) else { return Ok(identities) };
+    let made =
+        join_all(identities.iter().map(|copy| start(engine, copy, inspected, image, base, stills))).await;
+    let made: Result<Vec<_>> = made.into_iter().collect();
+    let error = match made {
+        Ok(insides) => return Ok(identities.into_iter().zip(insides).collect()),
+        Err(error) => error,
+    };
     for copy in &identities {
-        if let Err(error) = engine.remove(&container_name(&copy.id)).await {
-            tracing::debug!(%error, "a copy could not be removed after its fork failed");
+        let name = container_name(&copy.id);
+        for name in [format!("{name}{NEXT}"), name] {
+            if let Err(error) = engine.remove(&name).await {
+                tracing::debug!(%error, "a copy could not be removed after its fork failed");
+            }
         }
     }
     Err(error)
 }
 
-async fn start(engine: &Engine, copy: &Identity, inspected: &Value, image: &Image, base: &str) -> Result<()> {
+async fn start(
+    engine: &Engine,
+    copy: &Identity,
+    inspected: &Value,
+    image: &Image,
+    base: &str,
+    stills: &Stills,
+) -> Result<Option<Arc<Inside>>> {
     let mut labels = copy.labels();
     labels.insert(FORK.to_owned(), base.to_owned());
     let spec = like(inspected.clone(), image, copy, labels)?;
-    let name = container_name(&copy.id);
-    engine.create(&name, None, &spec).await?;
-    engine.start(&name).await
+    let (name, kept) = (container_name(&copy.id), kept::of(image)?);
+    // Whoever finds it by its name finds it whole.
+    let first = if kept.is_empty() { name.clone() } else { format!("{name}{NEXT}") };
+    engine.create(&first, None, &spec).await?;
+    let inside = replace::start(engine, &first, copy, stills).await?;
+    if first != name {
+        kept::bring_back(engine, image, &kept, inside.as_deref()).await?;
+        engine.rename(&first, &name).await?;
+    }
+    Ok(inside)
 }
 
 /// The identity of a copy: everything but its id, its key and its past.
 fn copy_of(origin: &Identity) -> Identity {
     let id = SandboxId::new(random_id("sb"));
-    Identity { key: format!("{}/{id}", origin.key), id, created_at: SystemTime::now(), ..origin.clone() }
+    let token = origin.token.as_ref().map(|_| new_token());
+    Identity {
+        key: format!("{}/{id}", origin.key),
+        id,
+        created_at: SystemTime::now(),
+        token,
+        ..origin.clone()
+    }
 }
 
 /// Removes the image `base` of copies that have all ended.

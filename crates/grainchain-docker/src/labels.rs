@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::NAME;
 use crate::engine::{Container, ContainerState};
+use crate::kept::KEPT;
 
 /// What all labels of ours begin with.
 pub(crate) const PREFIX: &str = "grainchain.";
@@ -20,14 +21,19 @@ pub(crate) const KEY: &str = "grainchain.key";
 const CREATED: &str = "grainchain.created";
 const EXPIRES: &str = "grainchain.expires";
 const CONFIG: &str = "grainchain.config";
+/// What the clients of the sandbox's helper must know; none where there is no helper. Whoever may read it may use the engine, and with
+/// it the whole machine.
+pub(crate) const TOKEN: &str = "grainchain.token";
 /// When this container was made, which a restore replaces.
 pub(crate) const BORN: &str = "grainchain.born";
 /// The snapshot that it was restored from.
 pub(crate) const RESTORED: &str = "grainchain.restored";
+/// The network of a sandbox that was replaced while its network was closed.
+pub(crate) const NETWORK: &str = "grainchain.network";
 const METADATA: &str = "grainchain.metadata.";
 
 /// What is known of a sandbox from its creation on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Identity {
     pub(crate) id: SandboxId,
     pub(crate) owner: String,
@@ -36,6 +42,8 @@ pub(crate) struct Identity {
     pub(crate) expires_at: Option<SystemTime>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) config: Shown,
+    /// What the clients of its helper must know; none where there is no helper.
+    pub(crate) token: Option<String>,
 }
 
 /// What `info` shows of a sandbox's configuration. Holds no secret.
@@ -50,15 +58,27 @@ pub(crate) struct Shown {
     /// Places whose content no image holds.
     #[serde(default)]
     pub(crate) outside: Vec<String>,
+    /// Folders in memory, which the helper keeps beside an image.
+    #[serde(default)]
+    pub(crate) in_memory: Vec<String>,
+    /// How long it lives without a client, where that can be told.
+    #[serde(default)]
+    pub(crate) lease: Option<Duration>,
 }
 
 impl Shown {
-    /// Whether an image of the container holds what lies in the working directory.
+    /// Whether an image of the container, and what is kept beside it, holds what lies in the working directory.
     pub(crate) fn is_kept_by_images(&self) -> bool {
         let place = self.working_directory.as_str();
         !self.outside.iter().any(|outside| {
             place.strip_prefix(outside.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("id", &self.id).field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -74,10 +94,18 @@ impl Identity {
             (CONFIG.to_owned(), serde_json::to_string(&self.config).unwrap_or_default()),
             // An image of ours would hand down its own.
             (RESTORED.to_owned(), String::new()),
-            (EXPIRES.to_owned(), self.expires_at.map(|at| milliseconds(at).to_string()).unwrap_or_default()),
+            (NETWORK.to_owned(), String::new()),
+            (KEPT.to_owned(), String::new()),
+            (TOKEN.to_owned(), self.token.clone().unwrap_or_default()),
+            self.end(),
         ]);
         labels.extend(self.metadata.iter().map(|(name, value)| (format!("{METADATA}{name}"), value.clone())));
         labels
+    }
+
+    /// The label that tells when it ends.
+    pub(crate) fn end(&self) -> (String, String) {
+        (EXPIRES.to_owned(), self.expires_at.map(|at| milliseconds(at).to_string()).unwrap_or_default())
     }
 
     /// From the labels of a container; none when they are not ours or not whole.
@@ -97,6 +125,7 @@ impl Identity {
             },
             metadata: metadata.collect(),
             config: serde_json::from_str(text(CONFIG)?).ok()?,
+            token: text(TOKEN).cloned(),
         })
     }
 
@@ -105,7 +134,9 @@ impl Identity {
         let mut info = SandboxInfo::new(self.id.clone(), NAME, status(state));
         info.reason = reason.filter(|_| info.status == SandboxStatus::Error);
         info.created_at = Some(self.created_at);
-        info.expires_at = self.expires_at;
+        // Where there is a helper, one that lives on after its time has been given more.
+        let may_live_on = self.token.is_some() && state == ContainerState::Running;
+        info.expires_at = self.expires_at.filter(|at| !may_live_on || *at > SystemTime::now());
         info.image = self.config.image.clone();
         info.template = self.config.template.clone();
         info.working_directory = Some(self.config.working_directory.clone());
@@ -125,6 +156,11 @@ pub(crate) fn container_name(id: &SandboxId) -> String {
     format!("grainchain-{id}")
 }
 
+/// The sandbox whose container is called `name`.
+pub(crate) fn id_of(name: &str) -> Option<SandboxId> {
+    name.strip_prefix("grainchain-").map(SandboxId::new)
+}
+
 /// Whether an engine could have a container of the sandbox `id`.
 pub(crate) fn is_possible(id: &SandboxId) -> bool {
     let id = id.as_str();
@@ -142,12 +178,15 @@ pub(crate) fn info_of(container: &Container) -> Option<SandboxInfo> {
     }
     Some(match Identity::of(&container.labels) {
         Some(identity) => identity.info(container.state, container.reason.clone()),
-        None => {
-            let mut info = SandboxInfo::new(id, NAME, SandboxStatus::Error);
-            info.reason = Some("its labels are not as Grainchain writes them".to_owned());
-            info
-        }
+        None => broken(id),
     })
+}
+
+/// What is shown of a sandbox whose labels cannot be read.
+pub(crate) fn broken(id: SandboxId) -> SandboxInfo {
+    let mut info = SandboxInfo::new(id, NAME, SandboxStatus::Error);
+    info.reason = Some("its labels are not as Grainchain writes them".to_owned());
+    info
 }
 
 fn status(state: ContainerState) -> SandboxStatus {
@@ -187,6 +226,7 @@ mod tests {
             expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9999)),
             metadata: BTreeMap::from([("ugly".to_owned(), "a='b' \"c\"\n日本".to_owned())]),
             config: Shown { working_directory: "/workspace".into(), cpus: Some(0.5), ..Shown::default() },
+            token: Some("secret".into()),
         }
     }
 
@@ -213,14 +253,14 @@ mod tests {
     fn a_working_directory_below_a_volume_is_held_by_no_image() {
         let kept = |outside: &str| {
             Shown {
-                working_directory: "/data/work".into(),
+                working_directory: "/data/here".into(),
                 outside: vec![outside.into()],
                 ..Shown::default()
             }
             .is_kept_by_images()
         };
-        assert!(kept("/cache") && kept("/dat") && kept("/data/work/below"));
-        assert!(!kept("/data") && !kept("/data/work"));
+        assert!(kept("/cache") && kept("/dat") && kept("/data/here/below"));
+        assert!(!kept("/data") && !kept("/data/here"));
     }
 
     #[test]

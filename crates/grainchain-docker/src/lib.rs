@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod asleep;
 mod build;
 mod config;
 mod create;
@@ -8,12 +9,13 @@ mod engine;
 mod error;
 mod exec;
 mod fork;
-#[expect(dead_code, unused_imports, reason = "the seam to the guest's helper, which is made elsewhere")]
 mod guest;
 mod hash;
 mod image;
+mod kept;
 mod labels;
 mod lifecycle;
+mod network;
 mod options;
 mod power;
 mod progress;

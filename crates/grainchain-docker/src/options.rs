@@ -5,15 +5,19 @@ mod mounts;
 mod spec;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
+use grainchain_core::config::parse_duration;
 use grainchain_core::{ByteSize, ConfigOption, Error, ErrorKind, NetworkPolicy, Result, SandboxConfig};
 use serde_json::Value;
 
+pub(crate) use container::capability;
 pub use container::{ContainerOptions, Pull, Ulimit};
 pub(crate) use mounts::{Mount, Port};
 pub(crate) use spec::{User, user_of};
 
-use crate::config::{DEFAULT_IMAGE, DockerConfig};
+use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
 use crate::engine::reference;
 
 /// Where commands start when nothing else is asked for.
@@ -21,6 +25,9 @@ pub(crate) const WORKSPACE: &str = "/workspace";
 
 /// The memory of a sandbox when nothing else is asked for.
 const DEFAULT_MEMORY: ByteSize = ByteSize::gib(2);
+
+/// How long a sandbox lives without any client when nothing else is asked for.
+const DEFAULT_LEASE: Duration = Duration::from_secs(600);
 
 /// The processes of a sandbox when nothing else is asked for.
 const DEFAULT_PIDS: i64 = 512;
@@ -63,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) network: String,
     pub(crate) working_directory: String,
     pub(crate) environment: BTreeMap<String, String>,
+    /// How long it lives without any client.
+    pub(crate) lease: Duration,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) ports: Vec<Port>,
     pub(crate) options: ContainerOptions,
@@ -120,6 +129,10 @@ impl Plan {
             0 => None,
             pids => Some(pids),
         };
+        let lease = match &options.lease {
+            Some(text) => parse_duration(text).map_err(|error| error.option("lease"))?,
+            None => DEFAULT_LEASE,
+        };
         let environment = wanted.environment_vars.clone();
         Ok(Self {
             source,
@@ -129,6 +142,7 @@ impl Plan {
             network,
             working_directory,
             environment,
+            lease,
             mounts,
             ports,
             options,
@@ -137,13 +151,25 @@ impl Plan {
 }
 
 impl Plan {
-    /// Places whose content no image holds: volumes, and folders in memory.
-    pub(crate) fn outside(&self) -> Vec<String> {
+    /// Places whose content no snapshot holds: volumes, which others may share, and without a helper folders in memory.
+    pub(crate) fn outside(&self, guest: GuestKind) -> Vec<String> {
         let mut places: Vec<String> = self.mounts.iter().map(|mount| mount.target.clone()).collect();
-        places.extend(self.options.tmpfs.iter().flatten().map(|(path, _)| path.clone()));
+        if guest == GuestKind::Engine {
+            places.extend(self.in_memory());
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// Folders in memory: those asked for and, where the image cannot be changed, the places that commands write to. Outer ones first.
+    pub(crate) fn in_memory(&self) -> Vec<String> {
+        let mut places: Vec<String> =
+            self.options.tmpfs.iter().flatten().map(|(path, _)| path.clone()).collect();
         if self.options.read_only.unwrap_or(false) {
             places.extend(["/tmp".to_owned(), self.working_directory.clone()]);
         }
+        places.retain(|place| self.mounts.iter().all(|mount| mount.target != *place));
         places.sort();
         places.dedup();
         places
@@ -202,9 +228,11 @@ fn working_directory(wanted: Option<&str>) -> Result<String> {
         Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
         _ => wanted,
     };
-    absolute(WORKSPACE, relative).ok_or_else(|| {
+    let is_the_kernels =
+        |place: &String| ["/proc", "/sys", "/dev"].iter().any(|folder| Path::new(place).starts_with(folder));
+    absolute(WORKSPACE, relative).filter(|place| !is_the_kernels(place)).ok_or_else(|| {
         Error::bad_request(format!("`{}` is no place to start in", wanted.escape_debug()))
-            .hint("use an absolute path, or one below the workspace without `..`")
+            .hint("use an absolute path, or one below the workspace without `..`, and none of the kernel's folders")
             .option("working_directory")
     })
 }
@@ -303,15 +331,22 @@ mod tests {
     }
 
     #[test]
-    fn what_no_image_holds_is_known() {
-        let outside = |config: SandboxConfig| plan(config).unwrap().outside();
+    fn what_no_snapshot_holds_is_known() {
+        let outside = |config: SandboxConfig| plan(config).unwrap().outside(GuestKind::Engine);
         assert!(outside(SandboxConfig::default()).is_empty());
         let config = SandboxConfig::default().provider_option("read_only", true);
         assert_eq!(outside(config), ["/tmp", "/workspace"]);
         let config = SandboxConfig::default()
             .provider_option("volumes", json!(["cache:/cache"]))
             .provider_option("tmpfs", json!({ "/scratch": "1MiB" }));
-        assert_eq!(outside(config), ["/cache", "/scratch"]);
+        assert_eq!(outside(config.clone()), ["/cache", "/scratch"]);
+        let with_helper = plan(config).unwrap();
+        assert_eq!(with_helper.outside(GuestKind::Helper), ["/cache"]);
+        assert_eq!(with_helper.in_memory(), ["/scratch"]);
+        let config = SandboxConfig::default()
+            .provider_option("read_only", true)
+            .provider_option("volumes", json!(["own:/workspace"]));
+        assert_eq!(plan(config).unwrap().in_memory(), ["/tmp"]);
     }
 
     #[test]
@@ -326,7 +361,7 @@ mod tests {
         ] {
             assert_eq!(working_directory(Some(wanted)).unwrap(), place);
         }
-        for wanted in ["../../..", "/..", "~root", "a\0b"] {
+        for wanted in ["../../..", "/..", "~root", "a\0b", "/proc/1", "/sys", "/dev/shm"] {
             assert_eq!(
                 working_directory(Some(wanted)).unwrap_err().failed_option(),
                 Some("working_directory")

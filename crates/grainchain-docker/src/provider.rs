@@ -1,21 +1,26 @@
 //! Makes, finds, lists and removes sandboxes.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
-    Capabilities, Capability, CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, Parts, Provider,
-    ProviderInfo, Removal, RemoveIf, Result, SandboxConfig, SandboxId, SandboxInfo,
+    Capabilities, Capability, CreateRequest, DryRun, Error, ErrorKind, Health, ListFilter, NetworkPolicy,
+    Parts, Provider, ProviderInfo, Removal, RemoveIf, Result, SandboxConfig, SandboxId, SandboxInfo,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 
 use crate::NAME;
+use crate::asleep::{self, Place};
 use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
-use crate::create::{make, unmake};
+use crate::create::{Made, make, unmake};
+use crate::detached::detached;
 use crate::engine::{ContainerState, Engine, reference};
+use crate::guest::{HelperVolume, helper};
 use crate::image::Pulls;
 use crate::labels::{Identity, SANDBOX, Shown, container_name, info_of, is_possible};
+use crate::network;
 use crate::options::{HONOURED, Plan};
 use crate::progress::{Progress, Watcher};
 use crate::sandbox::{DockerSandbox, details, end, missing};
@@ -36,7 +41,11 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) pulls: Pulls,
     pub(crate) watcher: Watcher,
-    stills: Arc<Stills>,
+    /// What runs in sandboxes, unless the engine's own exec serves them.
+    pub(crate) helper: Option<HelperVolume>,
+    /// What the engine calls its machine.
+    pub(crate) architecture: OnceCell<String>,
+    pub(crate) stills: Arc<Stills>,
 }
 
 impl Docker {
@@ -62,17 +71,64 @@ impl Docker {
         Self::build(config, Watcher::new(callback))
     }
 
+    /// Closes (`Off`) or opens (`Open`) the network of the sandbox `id` while it runs or is paused. Nothing happens when it is so
+    /// already.
+    ///
+    /// Closed, it has none but the loopback: connections break, published ports are shut. Opened, it is in the network that it was
+    /// made with, and one that was made without is in `network` of `[providers.docker]`, else the engine's bridge. It may have another
+    /// address then, and ports that the engine chose are others. Snapshots that are restored and copies keep what is set here.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for sandboxes and networks that are not there, `Conflict` for a sandbox that is stopped, `Unsupported` for other
+    /// policies.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once begun, it goes on to its end.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use grainchain_core::{Client, NetworkPolicy, SandboxConfig};
+    /// # use grainchain_docker::{Docker, DockerConfig};
+    /// # async fn example() -> grainchain_core::Result<()> {
+    /// let docker = Docker::new(DockerConfig::default())?;
+    /// let sandbox = Client::new(docker.clone()).create(SandboxConfig::default().network(NetworkPolicy::Open)).await?;
+    /// sandbox.execute("pip install requests").await?;
+    /// docker.set_network(sandbox.id(), NetworkPolicy::Off).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn set_network(&self, id: &SandboxId, policy: NetworkPolicy) -> Result<()> {
+        // Refuses what is no sandbox of ours, or has ended.
+        self.connect(id).await?;
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        detached(async move {
+            let still = shared.stills.of(&id);
+            let _alone = still.write().await;
+            asleep::awake(&shared.engine, &container_name(&id)).await?;
+            network::set(&shared.engine, &id, policy, shared.config.container.network.as_deref()).await
+        })
+        .await
+    }
+
     fn build(config: DockerConfig, watcher: Watcher) -> Result<Self> {
         config.validate()?;
-        if config.guest == GuestKind::Helper {
-            return Err(Error::unsupported(
-                "`guest = \"helper\"` in this version",
-                "set guest = \"engine\" in [providers.docker]",
-            )
-            .option("guest"));
-        }
-        let engine = Engine::new(&config.surroundings())?;
-        let shared = Shared { config, engine, pulls: Pulls::default(), watcher, stills: Arc::default() };
+        let helper = match config.guest {
+            GuestKind::Helper => Some(HelperVolume::new(helper()?)),
+            GuestKind::Engine => None,
+        };
+        let engine = Engine::new(&config.surroundings())?.stacking(config.max_layers);
+        let shared = Shared {
+            config,
+            engine,
+            pulls: Pulls::default(),
+            watcher,
+            helper,
+            architecture: OnceCell::new(),
+            stills: Arc::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -83,33 +139,38 @@ impl Shared {
         Plan::new(&self.config, &SandboxConfig::default()).is_ok_and(|plan| {
             Shown {
                 working_directory: plan.working_directory.clone(),
-                outside: plan.outside(),
+                outside: plan.outside(self.config.guest),
                 ..Shown::default()
             }
             .is_kept_by_images()
         })
     }
 
-    fn sandbox(&self, identity: Identity) -> Arc<DockerSandbox> {
-        DockerSandbox::new(self.engine.clone(), identity, Arc::clone(&self.stills))
+    fn sandbox(&self, (identity, inside): Made) -> Result<Arc<DockerSandbox>> {
+        DockerSandbox::new(self.engine.clone(), identity, Arc::clone(&self.stills), inside)
     }
 }
 
 /// Somebody who waits for a sandbox. Who leaves between its being made and being taken leaves none behind.
 struct Waiting {
     shared: Arc<Shared>,
-    made: oneshot::Receiver<Result<Identity>>,
+    made: oneshot::Receiver<Result<Made>>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.made.close();
-        let Ok(Ok(unwanted)) = self.made.try_recv() else { return };
+        let Ok(Ok((unwanted, _))) = self.made.try_recv() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let shared = Arc::clone(&self.shared);
             runtime.spawn(async move { unmake(&shared, &unwanted).await });
         }
     }
+}
+
+fn unreadable(id: &SandboxId) -> Error {
+    let message = format!("the sandbox `{id}` is broken: its labels are not as Grainchain writes them");
+    Error::new(ErrorKind::Conflict, message).hint("remove it")
 }
 
 #[async_trait]
@@ -119,7 +180,19 @@ impl Provider for Docker {
         if self.shared.keeps_files() {
             capabilities.extend([Capability::Snapshots, Capability::Fork]);
         }
-        ProviderInfo::new(NAME, HONOURED.to_vec(), Capabilities::new(capabilities, details()))
+        if self.shared.helper.is_some() {
+            capabilities.extend([
+                Capability::Processes,
+                Capability::Files,
+                Capability::Archive,
+                Capability::Watch,
+                Capability::Code,
+                Capability::Metrics,
+                Capability::Ports,
+            ]);
+        }
+        let details = details(self.shared.config.guest, self.shared.keeps_files());
+        ProviderInfo::new(NAME, HONOURED.to_vec(), Capabilities::new(capabilities, details))
     }
 
     async fn check(&self) -> Result<Health> {
@@ -164,20 +237,27 @@ impl Provider for Docker {
         // Begun, it goes on to its end, so that nothing half made is left; and what nobody waits for any more is removed again.
         tokio::spawn(async move {
             let made = make(&shared, request, || sender.is_closed()).await;
-            if let Err(Ok(unwanted)) = sender.send(made) {
+            if let Err(Ok((unwanted, _))) = sender.send(made) {
                 unmake(&shared, &unwanted).await;
             }
         });
         let made =
             (&mut waiting.made).await.map_err(|_| Error::unexpected("the runtime is shutting down"))??;
-        Ok(self.shared.sandbox(made).parts())
+        Ok(self.shared.sandbox(made)?.parts())
     }
 
     async fn connect(&self, id: &SandboxId) -> Result<Parts> {
         if !is_possible(id) {
             return Err(missing(id));
         }
-        let found = self.shared.engine.inspect(&container_name(id)).await?.ok_or_else(|| missing(id))?;
+        let found = match asleep::place(&self.shared.engine, &container_name(id)).await? {
+            Place::Container(found) => found,
+            Place::Asleep(image) => {
+                let identity = Identity::of(&image.labels).ok_or_else(|| unreadable(id))?;
+                return Ok(self.shared.sandbox((identity, None))?.parts());
+            }
+            Place::Gone => return Err(missing(id)),
+        };
         let info = info_of(&found).ok_or_else(|| missing(id))?;
         match found.state {
             ContainerState::Running | ContainerState::Paused => {}
@@ -190,23 +270,31 @@ impl Provider for Docker {
                 .hint("wait until it runs, or remove it"));
             }
         }
-        let identity = Identity::of(&found.labels).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Conflict,
-                format!("the sandbox `{id}` is broken: its labels are not as Grainchain writes them"),
-            )
-            .hint("remove it")
-        })?;
-        Ok(self.shared.sandbox(identity).parts())
+        if found.state == ContainerState::Paused {
+            *self.shared.stills.of(id).write().await = true;
+        }
+        let identity = Identity::of(&found.labels).ok_or_else(|| unreadable(id))?;
+        Ok(self.shared.sandbox((identity, None))?.parts())
     }
 
     async fn list(&self, filter: ListFilter) -> Result<Vec<SandboxInfo>> {
         let found = self.shared.engine.containers(&[SANDBOX.to_owned()]).await?;
+        let asleep = asleep::all(&self.shared.engine).await?;
+        let up: HashSet<_> =
+            found.iter().filter(|found| asleep::is_up(found)).map(|found| &found.name).collect();
+        let asleep: HashMap<_, _> = asleep
+            .iter()
+            .filter_map(asleep::info_of)
+            .map(|info| (container_name(&info.id), info))
+            .filter(|(name, _)| !up.contains(name))
+            .collect();
         let mut infos: Vec<_> = found
             .iter()
+            .filter(|container| !asleep.contains_key(&container.name))
             // It has ended, and is gone in a moment.
             .filter(|container| container.state != ContainerState::Removing)
             .filter_map(info_of)
+            .chain(asleep.values().cloned())
             .filter(|info| filter.matches(info))
             .collect();
         infos.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));

@@ -1,12 +1,16 @@
 //! Puts another container in the place of a sandbox's own, from the image of a snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grainchain_core::{Error, Result, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Image};
+use crate::guest::{Inside, Orders};
+use crate::kept::{self, KEPT};
 use crate::labels::{BORN, Identity, RESTORED, container_name, nanoseconds};
+use crate::stills::Stills;
 
 /// What the name of a container ends in that is about to take its place.
 pub(crate) const NEXT: &str = "-next";
@@ -21,34 +25,57 @@ pub(crate) async fn replace(
     identity: &Identity,
     image: &Image,
     snapshot: &SnapshotId,
-) -> Result<()> {
+    stills: &Stills,
+) -> Result<Option<Arc<Inside>>> {
     let name = container_name(&identity.id);
     let (next, last) = (format!("{name}{NEXT}"), format!("{name}{LAST}"));
+    let kept = kept::of(image)?;
     // What a restore left that was cut off.
     engine.remove(&next).await?;
     let labels = BTreeMap::from([
         (BORN.to_owned(), nanoseconds(std::time::SystemTime::now()).to_string()),
         (RESTORED.to_owned(), snapshot.to_string()),
+        identity.end(),
     ]);
     let spec = like(engine.inspect_raw(&name).await?, image, identity, labels)?;
     engine.create(&next, None, &spec).await?;
-    // The old one has its end in any event: it may go while the new one comes.
-    if let Err(error) = engine.rename(&name, &last).await {
-        engine.remove(&next).await?;
-        return Err(error);
-    }
-    let moved = async {
-        engine.rename(&next, &name).await?;
-        engine.start(&name).await
+    let begun = async {
+        let inside = start(engine, &next, identity, stills).await?;
+        kept::bring_back(engine, image, &kept, inside.as_deref()).await?;
+        // The old one has its end in any event: it may go while the new one comes.
+        engine.rename(&name, &last).await?;
+        Ok(inside)
     };
-    if let Err(error) = moved.await {
+    let inside = match begun.await {
+        Ok(inside) => inside,
+        Err(error) => {
+            engine.remove(&next).await?;
+            return Err(error);
+        }
+    };
+    if let Err(error) = engine.rename(&next, &name).await {
         engine.remove(&next).await?;
-        engine.remove(&name).await?;
         engine.rename(&last, &name).await?;
         return Err(error);
     }
     engine.remove(&last).await?;
-    Ok(())
+    Ok(inside)
+}
+
+/// Starts the container of `identity`, which is called `name` now, and answers with its inside where it has a helper.
+pub(crate) async fn start(
+    engine: &Engine,
+    name: &str,
+    identity: &Identity,
+    stills: &Stills,
+) -> Result<Option<Arc<Inside>>> {
+    match &identity.token {
+        Some(token) => {
+            let own = container_name(&identity.id);
+            Inside::start(engine, name, &own, token, stills.of(&identity.id)).await.map(Some)
+        }
+        None => engine.start(name).await.map(|()| None),
+    }
 }
 
 /// The body that makes a container like the one that `inspected` tells of, but from `image` and with these labels on top.
@@ -58,11 +85,8 @@ pub(crate) fn like(
     identity: &Identity,
     labels: BTreeMap<String, String>,
 ) -> Result<Value> {
-    let Value::Object(mut inspected) = inspected else {
-        return Err(Error::unexpected("the engine tells of no container"));
-    };
-    let (Some(mut spec @ Value::Object(_)), Some(host @ Value::Object(_))) =
-        (inspected.remove("Config"), inspected.remove("HostConfig"))
+    let (mut spec @ Value::Object(_), host @ Value::Object(_)) =
+        (inspected["Config"].clone(), inspected["HostConfig"].clone())
     else {
         return Err(Error::unexpected("the engine does not tell how a container was made"));
     };
@@ -70,11 +94,16 @@ pub(crate) fn like(
     spec["Image"] = json!(image.id);
     // It would be the old container's id.
     spec["Hostname"] = json!("");
+    // The image's own, which says what lies in the image.
+    spec["Labels"][KEPT] = json!("");
     for (name, value) in labels {
         spec["Labels"][name] = json!(value);
     }
+    crate::network::keep(&mut spec, &inspected);
     // What is left of the lifetime, not all of it again.
-    if let Some(expires_at) = identity.expires_at {
+    if let Some(token) = &identity.token {
+        Orders::replace(&mut spec["Env"], identity, token)?;
+    } else if let Some(expires_at) = identity.expires_at {
         let left = expires_at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
         spec["Cmd"] = json!([(left.as_secs() + 1).to_string()]);
     }
@@ -99,6 +128,7 @@ mod tests {
             expires_at: Some(SystemTime::now() + Duration::from_secs(50)),
             metadata: BTreeMap::new(),
             config: Shown::default(),
+            token: None,
         };
         let image = Image {
             id: "sha256:2".into(),
@@ -113,6 +143,7 @@ mod tests {
             "Id": "x",
             "Config": { "Image": "sha256:1", "Hostname": "abc", "User": "1000:1000", "Env": ["A=b"], "Cmd": ["3600"], "Labels": { "grainchain.owner": "me" } },
             "HostConfig": { "NetworkMode": "none", "CapDrop": ["ALL"] },
+            "NetworkSettings": { "Networks": { "none": {} } },
         });
         let labels = BTreeMap::from([(RESTORED.to_owned(), "snap_1".to_owned())]);
         let spec = like(inspected, &image, &identity, labels).unwrap();

@@ -12,9 +12,11 @@ use grainchain_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::asleep::{self, ASLEEP};
 use crate::detached::detached;
-use crate::engine::{Engine, Image, gone};
+use crate::engine::{Engine, Image};
 use crate::fork::FORK;
+use crate::kept::Source;
 use crate::labels::{BORN, RESTORED, SANDBOX, nanoseconds};
 use crate::replace;
 use crate::sandbox::DockerSandbox;
@@ -26,9 +28,6 @@ const REPOSITORY: &str = "grainchain/snapshot";
 pub(crate) const SNAPSHOT: &str = "grainchain.snapshot";
 /// What else is known of a snapshot, as JSON.
 const RECORD: &str = "grainchain.snapshot.record";
-
-/// The most layers that storage drivers stack, less room for the image's own next ones.
-const DEEPEST: usize = 120;
 
 /// What is known of a snapshot beside its content.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,11 +49,12 @@ impl Snapshots for DockerSandbox {
             );
         }
         let (engine, container, id) = (self.engine.clone(), self.container.clone(), self.identity.id.clone());
-        let (still, outside) = (Arc::clone(&self.still), self.identity.config.outside.clone());
+        let (still, config, inside) =
+            (Arc::clone(&self.still), self.identity.config.clone(), self.inside.clone());
         // Begun, it goes on to its end: a commit that nobody waits for would leave an image that nobody knows.
         detached(async move {
             let _alone = still.write().await;
-            let found = engine.inspect(&container).await?.ok_or_else(gone)?;
+            let found = asleep::awake(&engine, &container).await?;
             let born = found.labels.get(BORN).and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
             let restored = found.labels.get(RESTORED).filter(|id| !id.is_empty());
             let since =
@@ -67,7 +67,11 @@ impl Snapshots for DockerSandbox {
                 parent,
                 created: nanoseconds(now).to_string(),
                 metadata: request.metadata,
-                notes: outside.iter().map(|place| format!("what lies in {place} is not in it")).collect(),
+                notes: config
+                    .outside
+                    .iter()
+                    .map(|place| format!("what lies in {place} is not in it"))
+                    .collect(),
             };
             let labels = HashMap::from([
                 (SNAPSHOT.to_owned(), snapshot.to_string()),
@@ -75,21 +79,13 @@ impl Snapshots for DockerSandbox {
                 (FORK.to_owned(), String::new()),
                 (RECORD.to_owned(), serde_json::to_string(&record).unwrap_or_default()),
             ]);
-            engine.commit(&container, REPOSITORY, snapshot.as_str(), labels).await?;
-            let image = engine.image(&tag(&snapshot)).await?.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Server,
-                    "the engine says that it took the snapshot, and does not have it",
-                )
-            })?;
-            if image.layers > DEEPEST {
-                engine.remove_image(&tag(&snapshot)).await?;
-                return Err(Error::new(
-                    ErrorKind::Exhausted,
-                    format!("the snapshot would have {} layers, more than storage can stack", image.layers),
-                )
-                .hint("begin anew from an image: download what shall be kept"));
-            }
+            let source = Source {
+                engine: &engine,
+                container: &container,
+                inside: inside.as_deref(),
+                in_memory: &config.in_memory,
+            };
+            let image = source.image(REPOSITORY, snapshot.as_str(), labels).await?;
             info_of(&image)
                 .ok_or_else(|| Error::unexpected("a snapshot's labels are not as they were written"))
         })
@@ -97,20 +93,22 @@ impl Snapshots for DockerSandbox {
     }
 
     async fn restore(&self, id: &SnapshotId) -> Result<Option<Parts>> {
+        self.look().await?;
         let image = find(&self.engine, &self.identity.id, id).await?;
-        let (engine, identity, still) = (self.engine.clone(), self.identity.clone(), Arc::clone(&self.still));
+        let (engine, still) = (self.engine.clone(), Arc::clone(&self.still));
+        let identity = self.identity_now().await;
         let (id, stills) = (id.clone(), Arc::clone(&self.stills));
         // Begun, it goes on to its end: half way the sandbox would have no container.
         detached(async move {
             let _alone = still.write_owned().await;
-            replace::replace(&engine, &identity, &image, &id).await?;
-            Ok(Some(Self::new(engine, identity, stills).parts()))
+            let inside = replace::replace(&engine, &identity, &image, &id, &stills).await?;
+            Ok(Some(Self::new(engine, identity, stills, inside)?.parts()))
         })
         .await
     }
 
     async fn list(&self) -> Result<Vec<SnapshotInfo>> {
-        self.look().await?;
+        self.there().await?;
         taken(&self.engine, &self.identity.id).await
     }
 
@@ -174,12 +172,13 @@ fn info_of(image: &Image) -> Option<SnapshotInfo> {
     Some(info)
 }
 
-/// Removes all snapshots of `sandbox`, also those that have lost their names.
+/// Removes all snapshots of `sandbox`, also those that have lost their names, and what it slept in.
 pub(crate) async fn remove_all(engine: &Engine, sandbox: &SandboxId) -> Result<()> {
     // The newest first: what others stand on cannot go before them.
-    let mut images = engine.images(&of_sandbox(sandbox)).await?;
+    let mut images = engine.images(&[format!("{SANDBOX}={sandbox}")]).await?;
     // Copies still stand on the image of a fork.
-    images.retain(|image| image.labels.get(FORK).is_none_or(String::is_empty));
+    let is_set = |image: &Image, label| image.labels.get(label).is_some_and(|value| !value.is_empty());
+    images.retain(|image| !is_set(image, FORK) || is_set(image, ASLEEP));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     for image in images {
         remove_image(engine, &image).await?;

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use grainchain_core::SandboxId;
 use tokio::sync::RwLock;
 
-/// Shared while commands are started, held alone while the container stands still or is replaced.
-pub(crate) type Still = Arc<RwLock<()>>;
+/// Shared while commands are started, held alone while the container stands still or is replaced. Tells whether it was paused when
+/// somebody of this program last did or saw that.
+pub(crate) type Still = Arc<RwLock<bool>>;
 
 /// One for each sandbox that somebody of this program holds.
 #[derive(Debug, Default)]
-pub(crate) struct Stills(Mutex<HashMap<SandboxId, Weak<RwLock<()>>>>);
+pub(crate) struct Stills(Mutex<HashMap<SandboxId, Weak<RwLock<bool>>>>);
 
 impl Stills {
     /// The one of the sandbox `id`.

@@ -22,6 +22,19 @@ impl Engine {
 
     /// `HEAD /containers/{name}/archive?path=`: the size of what is there; none when nothing is.
     pub(crate) async fn size_of(&self, name: &str, path: &str) -> Result<Option<u64>> {
+        let stat = self.look_at(name, path).await?;
+        Ok(stat.map(|stat| stat["size"].as_u64().unwrap_or_default()))
+    }
+
+    /// `HEAD /containers/{name}/archive?path=`: whether a regular file is there.
+    pub(crate) async fn is_a_file(&self, name: &str, path: &str) -> Result<bool> {
+        /// The bits of Go's `FileMode` that tell what else something is.
+        const OTHER_KINDS: u64 = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19;
+        let stat = self.look_at(name, path).await?;
+        Ok(stat.is_some_and(|stat| stat["mode"].as_u64().is_some_and(|mode| mode & OTHER_KINDS == 0)))
+    }
+
+    async fn look_at(&self, name: &str, path: &str) -> Result<Option<Value>> {
         const WHAT: &str = "look at a place in the container";
         let address = format!("/containers/{}/archive?path={}", escape(name), escape(path));
         within(WHAT, CONTROL, async {
@@ -32,7 +45,7 @@ impl Engine {
                     let stat = header.and_then(|value| STANDARD.decode(value.as_bytes()).ok());
                     let stat: Value =
                         stat.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-                    Ok(Some(stat["size"].as_u64().unwrap_or_default()))
+                    Ok(Some(stat))
                 }
                 StatusCode::NOT_FOUND => Ok(None),
                 // The answer to this has no body that could say more.

@@ -1,6 +1,7 @@
 //! Containers: made, looked at, changed and removed.
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary,
@@ -218,6 +219,12 @@ impl Container {
             created: found.created,
         }
     }
+}
+
+/// The age at `now` of what was made at `created`, in seconds since 1970.
+pub(crate) fn age(created: i64, now: SystemTime) -> Option<Duration> {
+    let made = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(created).ok()?))?;
+    now.duration_since(made).ok()
 }
 
 /// `text` as a part of an address.

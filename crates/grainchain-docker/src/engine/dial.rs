@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::endpoint::Endpoint;
+use super::tls::Tls;
 
 /// A byte pipe to the engine.
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -28,19 +29,57 @@ impl Endpoint {
             Self::Unix(path) => {
                 Box::new(UnixStream::connect(path).await.map_err(|error| self.unreachable(error))?)
             }
-            Self::Tcp { host, port } => {
+            Self::Tcp { host, port, tls } => {
                 let stream = TcpStream::connect((host.as_str(), *port))
                     .await
                     .map_err(|error| self.unreachable(error))?;
                 // Small requests and answers alternate: waiting to fill a packet would cost more than it saves.
                 stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
-                Box::new(stream)
+                match tls {
+                    Some(tls) => {
+                        Box::new(tls.connect(stream).await.map_err(|error| self.strange(tls, error))?)
+                    }
+                    None => Box::new(stream),
+                }
             }
             Self::Ssh { target, port } => {
                 Box::new(SshPipe::open(target, *port).map_err(|error| self.unreachable(error))?)
             }
         };
         Ok(pipe)
+    }
+
+    /// The error for a handshake that failed because of `error`.
+    fn strange(&self, tls: &Tls, error: io::Error) -> Error {
+        tls.explain(&self.to_string(), &error).unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Connection,
+                format!("the engine at {self} broke the connection off before TLS was agreed on: {error}"),
+            )
+            .hint(format!("check that this port speaks TLS (usually 2376); {}", tls.suspicion()))
+            .effect(Effect::None)
+            .caused_by(error)
+        })
+    }
+
+    /// The error for a connection that broke because of `error` after it was opened.
+    pub(crate) fn broken(&self, error: hyper::Error) -> Error {
+        let hint = match self {
+            Self::Tcp { tls: Some(tls), .. } => match tls.explain(&self.to_string(), &error) {
+                // In TLS 1.3 the engine looks at our certificate when we believe that all is done.
+                Some(explained) => return explained,
+                None => format!("look whether the engine was restarted; {}", tls.suspicion()),
+            },
+            Self::Tcp { tls: None, .. } => {
+                "look whether the engine was restarted; if it speaks TLS, name its certificates with \
+                 `cert_path` in [providers.docker], or set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+                    .to_owned()
+            }
+            Self::Unix(_) | Self::Ssh { .. } => "look whether the engine was restarted".to_owned(),
+        };
+        Error::new(ErrorKind::Connection, format!("the connection to the engine at {self} broke"))
+            .hint(hint)
+            .caused_by(error)
     }
 
     /// The error for an engine that cannot be reached because of `error`.

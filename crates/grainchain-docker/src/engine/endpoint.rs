@@ -5,20 +5,27 @@ use std::path::{Path, PathBuf};
 
 use grainchain_core::{Error, Result};
 
-/// The port of an engine reached over TCP when none is named.
+use super::tls::{Material, Tls};
+
+/// The port of an engine reached over plain TCP when none is named.
 const PLAIN_PORT: u16 = 2375;
 
+/// The port of an engine reached by TLS when none is named.
+const TLS_PORT: u16 = 2376;
+
 /// One way to an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Endpoint {
     /// A socket of this machine.
     Unix(PathBuf),
-    /// Plain TCP.
+    /// TCP.
     Tcp {
         /// A name or an address.
         host: String,
         /// The port.
         port: u16,
+        /// What is spoken on top, where it is not plain.
+        tls: Option<Tls>,
     },
     /// The pipe of `docker system dial-stdio` on another machine.
     Ssh {
@@ -30,12 +37,12 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Reads an endpoint as `DOCKER_HOST` spells it.
+    /// Reads an endpoint as `DOCKER_HOST` spells it. Over TCP it is reached by TLS where there is `material` for that.
     ///
     /// # Errors
     ///
-    /// `Config` for what is no address, `Unsupported` for a transport that we do not speak.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    /// `Config` for what is no address and for material that cannot be used, `Unsupported` for a transport that we do not speak.
+    pub(crate) fn parse(text: &str, material: Option<Material>) -> Result<Self> {
         let wrong = |reason: &str| {
             Error::config(format!("`{text}` is no address of an engine: {reason}"))
                 .hint("write unix:///path/to/docker.sock, tcp://host:2375 or ssh://user@host")
@@ -51,7 +58,9 @@ impl Endpoint {
             "tcp" | "http" => {
                 let (host, port) = host_and_port(rest.trim_end_matches('/'))
                     .ok_or_else(|| wrong("host or port is missing"))?;
-                Ok(Self::Tcp { host, port: port.unwrap_or(PLAIN_PORT) })
+                let tls = material.map(|material| Tls::new(&host, material)).transpose()?;
+                let usual = if tls.is_some() { TLS_PORT } else { PLAIN_PORT };
+                Ok(Self::Tcp { host, port: port.unwrap_or(usual), tls })
             }
             "ssh" => {
                 let rest = rest.trim_end_matches('/');
@@ -65,7 +74,9 @@ impl Endpoint {
                 }
                 Ok(Self::Ssh { target, port })
             }
-            "https" | "npipe" | "fd" => Err(Error::unsupported(
+            "https" => Err(wrong("the scheme does not say which certificates to use")
+                .hint("write tcp://host:2376, and name their folder with `cert_path` or DOCKER_CERT_PATH")),
+            "npipe" | "fd" => Err(Error::unsupported(
                 format_args!("the transport {scheme}://"),
                 "reach the engine by unix://, tcp:// or ssh://",
             )
@@ -97,8 +108,8 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
             Self::Ssh { target, port: Some(port) } => write!(f, "ssh://{target}:{port}"),
             Self::Ssh { target, port: None } => write!(f, "ssh://{target}"),
         }
@@ -114,8 +125,14 @@ pub(crate) struct Surroundings {
     pub(crate) docker_host: Option<String>,
     /// `DOCKER_CONTEXT`
     pub(crate) docker_context: Option<String>,
+    /// `cert_path` of `[providers.docker]`.
+    pub(crate) cert_path: Option<PathBuf>,
     /// Whether `DOCKER_TLS_VERIFY` asks for TLS.
+    pub(crate) tls_verify: bool,
+    /// Whether `DOCKER_TLS` asks for TLS that verifies nothing.
     pub(crate) tls: bool,
+    /// `DOCKER_CERT_PATH`
+    pub(crate) docker_cert_path: Option<PathBuf>,
     /// The folder of the docker command's own configuration: `DOCKER_CONFIG` or `~/.docker`.
     pub(crate) config_folder: Option<PathBuf>,
     /// The user's folder.
@@ -136,7 +153,8 @@ impl Surroundings {
             [(&self.configured, "`host` in [providers.docker]"), (&self.docker_host, "DOCKER_HOST")];
         for (text, chosen_by) in explicit {
             if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
-                return self.plain(Endpoint::parse(text)?, chosen_by.to_owned());
+                let endpoint = Endpoint::parse(text, self.material()?)?;
+                return self.as_asked(endpoint, chosen_by.to_owned());
             }
         }
         if let Some(name) = self.docker_context.as_deref().filter(|name| !name.is_empty()) {
@@ -150,18 +168,46 @@ impl Surroundings {
         let sockets = self.usual_sockets();
         let found = sockets.iter().find(|path| path.exists()).or(sockets.first());
         let path = found.cloned().unwrap_or_else(|| PathBuf::from("/var/run/docker.sock"));
-        Ok((Endpoint::Unix(path), "nothing names another one".to_owned()))
+        self.as_asked(Endpoint::Unix(path), "nothing names another one".to_owned())
     }
 
-    fn plain(&self, endpoint: Endpoint, chosen_by: String) -> Result<(Endpoint, String)> {
-        if self.tls && matches!(endpoint, Endpoint::Tcp { .. }) {
-            return Err(Error::unsupported(
-                "TLS to the engine (DOCKER_TLS_VERIFY is set)",
-                "use ssh://user@host, which needs no certificates, or unset DOCKER_TLS_VERIFY for a trusted network",
-            )
-            .option("host"));
+    /// The certificates that the settings and the environment ask for.
+    fn material(&self) -> Result<Option<Material>> {
+        if let Some(folder) = &self.cert_path {
+            return Ok(Some(Material { folder: folder.clone(), verified: true }));
         }
-        Ok((endpoint, chosen_by))
+        if !self.tls_verify {
+            return Ok(None);
+        }
+        let folder = self.docker_cert_path.as_ref().or(self.config_folder.as_ref()).ok_or_else(|| {
+            Error::config("DOCKER_TLS_VERIFY is set, and nothing says where the certificates are")
+                .hint("name their folder with DOCKER_CERT_PATH or `cert_path` in [providers.docker]")
+                .option("cert_path")
+        })?;
+        Ok(Some(Material { folder: folder.clone(), verified: true }))
+    }
+
+    /// Refuses an endpoint that is less safe than somebody asked for.
+    fn as_asked(&self, endpoint: Endpoint, chosen_by: String) -> Result<(Endpoint, String)> {
+        match &endpoint {
+            Endpoint::Tcp { tls: Some(tls), .. } => {
+                let chosen_by = format!("{}; {chosen_by}", tls.describe());
+                Ok((endpoint, chosen_by))
+            }
+            Endpoint::Tcp { .. } if self.tls => Err(Error::config(
+                "DOCKER_TLS asks for TLS that does not verify the engine",
+            )
+            .hint("set DOCKER_TLS_VERIFY=1 with the certificates in DOCKER_CERT_PATH, or unset DOCKER_TLS")
+            .option("host")),
+            Endpoint::Unix(_) | Endpoint::Ssh { .. } if self.cert_path.is_some() => {
+                Err(Error::config(format!(
+                    "`cert_path` is set, and the engine at {endpoint} ({chosen_by}) is not reached by TLS"
+                ))
+                .hint("name the engine as tcp://host:2376, or leave `cert_path` out")
+                .option("cert_path"))
+            }
+            _ => Ok((endpoint, chosen_by)),
+        }
     }
 
     fn of_context(&self, name: &str, chosen_by: String) -> Result<(Endpoint, String)> {
@@ -177,14 +223,15 @@ impl Surroundings {
             serde_json::from_str(&text).map_err(|error| unusable(format!("{}: {error}", path.display())))?;
         let docker = &meta["Endpoints"]["docker"];
         let host = docker["Host"].as_str().ok_or_else(|| unusable("it has no docker endpoint".to_owned()))?;
-        let tls = folder.join("contexts/tls").join(crate::hash::hex(name.as_bytes()));
-        let endpoint = Endpoint::parse(host)?;
-        if matches!(endpoint, Endpoint::Tcp { .. }) && tls.exists() {
-            return Err(
-                Error::unsupported("TLS to the engine", "use a context with ssh://user@host").option("host")
-            );
-        }
-        self.plain(endpoint, chosen_by)
+        let skips = docker["SkipTLSVerify"].as_bool().unwrap_or(false);
+        let tls = folder.join("contexts/tls").join(crate::hash::hex(name.as_bytes())).join("docker");
+        let own = (skips || tls.exists())
+            .then(|| Material { folder: self.cert_path.clone().unwrap_or(tls), verified: !skips });
+        let material = match own {
+            Some(own) => Some(own),
+            None => self.material()?,
+        };
+        self.as_asked(Endpoint::parse(host, material)?, chosen_by)
     }
 
     /// `currentContext` of the docker command's `config.json`.
@@ -269,7 +316,7 @@ mod tests {
             ("ssh://me@far", "ssh://me@far"),
             ("ssh://far:2222", "ssh://far:2222"),
         ] {
-            assert_eq!(Endpoint::parse(text).unwrap().to_string(), printed);
+            assert_eq!(Endpoint::parse(text, None).unwrap().to_string(), printed);
         }
     }
 
@@ -284,12 +331,14 @@ mod tests {
             "ssh://-oProxyCommand=x",
             "ssh://h/p",
             "nope://x",
+            "https://h",
             "tcp://a b",
         ] {
-            let error = Endpoint::parse(text).unwrap_err();
+            let error = Endpoint::parse(text, None).unwrap_err();
             assert_eq!((error.kind(), error.failed_option()), (ErrorKind::Config, Some("host")), "{text}");
         }
-        assert_eq!(Endpoint::parse("npipe:////./pipe/docker").unwrap_err().kind(), ErrorKind::Unsupported);
+        let error = Endpoint::parse("npipe:////./pipe/docker", None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 
     #[test]
@@ -318,15 +367,5 @@ mod tests {
         let error = surroundings.endpoint().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("`missing`"), "{error}");
-    }
-
-    #[test]
-    fn tls_is_refused_and_never_replaced_by_a_plain_connection() {
-        let surroundings = Surroundings {
-            docker_host: Some("tcp://h:2376".to_owned()),
-            tls: true,
-            ..Surroundings::default()
-        };
-        assert_eq!(surroundings.endpoint().unwrap_err().kind(), ErrorKind::Unsupported);
     }
 }

@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// The answer to `request`, if it is no refusal.
-    async fn answered<B>(&self, what: &str, request: Request<B>) -> Result<Response<Incoming>>
+    pub(super) async fn answered<B>(&self, what: &str, request: Request<B>) -> Result<Response<Incoming>>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -11,8 +11,11 @@ mod exec;
 mod frames;
 mod images;
 mod lines;
+mod networks;
+mod tls;
 mod version;
 mod volumes;
+mod whole;
 mod wire;
 
 use std::future::Future;
@@ -27,7 +30,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use containers::{Container, ContainerState, gone};
+pub(crate) use containers::{Container, ContainerState, age, gone};
 pub(crate) use dial::Pipe;
 pub(crate) use endpoint::{Surroundings, read_config};
 pub(crate) use exec::ExecStart;
@@ -47,12 +50,16 @@ const SLOW: Duration = Duration::from_secs(300);
 /// How long a build may take.
 const BUILD: Duration = Duration::from_secs(3600);
 
+/// The most layers that storage drivers stack, less room for the image's own next ones.
+const DEEPEST: usize = 120;
+
 /// A client of one engine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     wire: Arc<Wire>,
     docker: Docker,
     chosen_by: String,
+    deepest: usize,
 }
 
 impl Engine {
@@ -78,7 +85,18 @@ impl Engine {
             API_DEFAULT_VERSION,
         )
         .map_err(|cause| error::of("set up the client", cause))?;
-        Ok(Self { wire, docker, chosen_by })
+        Ok(Self { wire, docker, chosen_by, deepest: DEEPEST })
+    }
+
+    /// Sets how many layers an image of a container may have, if `layers` says so.
+    pub(crate) fn stacking(mut self, layers: Option<usize>) -> Self {
+        self.deepest = layers.unwrap_or(self.deepest);
+        self
+    }
+
+    /// How many layers an image of a container may have.
+    pub(crate) fn deepest(&self) -> usize {
+        self.deepest
     }
 
     /// Where it is and who chose it, in words.

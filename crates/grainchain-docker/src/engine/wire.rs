@@ -74,14 +74,7 @@ impl Wire {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let pipe = self.endpoint.dial().await?;
-        let lost = |error: hyper::Error| {
-            Error::new(
-                ErrorKind::Connection,
-                format!("the connection to the engine at {} broke", self.endpoint),
-            )
-            .hint("look whether the engine was restarted")
-            .caused_by(error)
-        };
+        let lost = |error: hyper::Error| self.endpoint.broken(error);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(pipe)).await.map_err(lost)?;
         // The errors of the connection are those of its one request.

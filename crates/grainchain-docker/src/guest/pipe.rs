@@ -8,23 +8,26 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::dial::{Complaints, note};
 use crate::engine::{Frames, Hijacked, Pipe, Stream};
 
 /// How much is read at once: two of the engine's largest frames.
 const CHUNK: usize = 64 * 1024;
 
-/// A process's output to read from and its input to write to. What it says on its standard error is no part of the pipe.
+/// A process's output to read from and its input to write to. What it says on its standard error is kept beside the pipe.
 pub(crate) struct FramedPipe {
     pipe: Box<dyn Pipe>,
     frames: Frames,
     buffer: BytesMut,
     ready: Bytes,
+    complaints: Complaints,
 }
 
 impl FramedPipe {
     /// A pipe over a connection that the engine let go of.
-    pub(crate) fn new(hijacked: Hijacked) -> Self {
-        Self { pipe: hijacked.pipe, frames: Frames::default(), buffer: hijacked.early, ready: Bytes::new() }
+    pub(crate) fn new(hijacked: Hijacked, complaints: Complaints) -> Self {
+        let Hijacked { pipe, early } = hijacked;
+        Self { pipe, frames: Frames::default(), buffer: early, ready: Bytes::new(), complaints }
     }
 }
 
@@ -53,6 +56,7 @@ impl AsyncRead for FramedPipe {
                     Stream::Stdout => this.ready = piece.bytes,
                     Stream::Stderr => {
                         tracing::debug!(said = %String::from_utf8_lossy(&piece.bytes), "the guest complains");
+                        note(&this.complaints, &piece.bytes);
                     }
                     Stream::Engine => {
                         return Poll::Ready(Err(io::Error::other(
@@ -104,7 +108,7 @@ mod tests {
     async fn only_the_output_is_read_whatever_lies_between_and_what_is_written_stays_as_it_is() {
         let (near, mut far) = duplex(7);
         let early = BytesMut::from(&frame(1, b"hel")[..]);
-        let mut pipe = FramedPipe::new(Hijacked { pipe: Box::new(near), early });
+        let mut pipe = FramedPipe::new(Hijacked { pipe: Box::new(near), early }, Complaints::default());
         let talk = async {
             far.write_all(&[frame(2, b"a complaint"), frame(1, b"lo "), frame(1, b"there")].concat())
                 .await
@@ -127,7 +131,8 @@ mod tests {
     #[tokio::test]
     async fn an_end_within_a_frame_is_no_end() {
         let (near, mut far) = duplex(64);
-        let mut pipe = FramedPipe::new(Hijacked { pipe: Box::new(near), early: BytesMut::new() });
+        let mut pipe =
+            FramedPipe::new(Hijacked { pipe: Box::new(near), early: BytesMut::new() }, Complaints::default());
         far.write_all(&frame(1, b"hello")[..10]).await.unwrap();
         drop(far);
         let error = pipe.read_to_end(&mut Vec::new()).await.unwrap_err();

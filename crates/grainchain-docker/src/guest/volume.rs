@@ -6,7 +6,7 @@ use grainchain_core::types::id::random_id;
 use grainchain_core::{Error, Result};
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::PLACE;
 use crate::engine::Engine;
@@ -19,14 +19,14 @@ pub(crate) const HELPER: &str = "grainchain.helper";
 pub(crate) struct HelperVolume {
     program: Bytes,
     hash: String,
-    filled: OnceCell<()>,
+    filled: Mutex<bool>,
 }
 
 impl HelperVolume {
     /// The volume for `program`.
     pub(crate) fn new(program: Bytes) -> Self {
         let hash = crate::hash::hex(&program);
-        Self { program, hash, filled: OnceCell::new() }
+        Self { program, hash, filled: Mutex::default() }
     }
 
     /// Its name: another program, another volume.
@@ -45,10 +45,17 @@ impl HelperVolume {
         })
     }
 
-    /// Fills it unless it is full, by way of a container of `image` that is never started. Looked at once per program run; whoever
-    /// comes meanwhile waits.
+    /// Fills it unless it is full, by way of a container of `image` that is never started. Whoever comes meanwhile waits.
+    ///
+    /// Later it is only looked whether somebody has removed it: containers would be given an empty one.
     pub(crate) async fn ensure(&self, engine: &Engine, image: &str) -> Result<()> {
-        self.filled.get_or_try_init(|| self.fill(engine, image)).await.map(drop)
+        let mut is_filled = self.filled.lock().await;
+        if !*is_filled || !engine.has_volume(&self.name()).await? {
+            *is_filled = false;
+            self.fill(engine, image).await?;
+            *is_filled = true;
+        }
+        Ok(())
     }
 
     async fn fill(&self, engine: &Engine, image: &str) -> Result<()> {

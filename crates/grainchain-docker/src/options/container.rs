@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use grainchain_core::{ByteSize, Error, Result};
+use grainchain_guest::helper::is_capability;
 use serde::{Deserialize, Deserializer};
 
 /// When images are pulled.
@@ -77,6 +78,9 @@ pub struct ContainerOptions {
     pub seccomp: Option<String>,
     /// Whether programs may gain privileges, as `sudo` does. No by default.
     pub new_privileges: Option<bool>,
+    /// How long a sandbox lives without any client, as in `90s`: ten minutes by default. Not told to sandboxes that are kept alive, nor
+    /// to those whose guest is the engine's own exec.
+    pub lease: Option<String>,
     /// When images are pulled: when they are missing.
     pub pull: Option<Pull>,
     /// The path of a Dockerfile on this machine, or its text where it has more than one line: the image is built when it is missing.
@@ -131,6 +135,7 @@ impl ContainerOptions {
             cap_add: self.cap_add.or(base.cap_add),
             seccomp: self.seccomp.or(base.seccomp),
             new_privileges: self.new_privileges.or(base.new_privileges),
+            lease: self.lease.or(base.lease),
             pull: self.pull.or(base.pull),
             dockerfile: self.dockerfile.or(built.dockerfile),
             context: self.context.or(built.context),
@@ -184,13 +189,22 @@ impl ContainerOptions {
             return wrong("gpus", format!("`{gpus}` is no number of GPUs"), "write all or a number");
         }
         for name in self.cap_add.iter().flatten() {
-            if !is_name(name) || name.eq_ignore_ascii_case("all") {
+            if !is_capability(&capability(name)) {
                 return wrong(
                     "cap_add",
-                    format!("`{}` is no single capability", name.escape_debug()),
+                    format!("there is no capability `{}`", name.escape_debug()),
                     "name each one, as in NET_BIND_SERVICE",
                 );
             }
+        }
+        let contradiction =
+            self.ulimits.iter().flatten().find(|(_, limit)| limit.hard >= 0 && limit.soft > limit.hard);
+        if let Some((name, limit)) = contradiction {
+            return wrong(
+                "ulimits",
+                format!("the soft limit {} of `{name}` is above the hard one, {}", limit.soft, limit.hard),
+                "raise the hard limit, or lower the soft one",
+            );
         }
         if let Some(profile) = self.seccomp.as_deref()
             && !["default", "unconfined"].contains(&profile)
@@ -227,6 +241,12 @@ impl ContainerOptions {
         }
         Ok(())
     }
+}
+
+/// The name of a capability as the kernel spells it, without `CAP_` in front.
+pub(crate) fn capability(name: &str) -> String {
+    let name = name.to_ascii_uppercase();
+    name.strip_prefix("CAP_").map_or_else(|| name.clone(), str::to_owned)
 }
 
 fn is_name(name: &str) -> bool {
@@ -277,6 +297,8 @@ mod tests {
             ("user", json!("a b")),
             ("gpus", json!("some")),
             ("cap_add", json!(["ALL"])),
+            ("cap_add", json!(["NOT_THERE"])),
+            ("ulimits", json!({ "nofile": { "soft": 2, "hard": 1 } })),
             ("seccomp", json!("/etc/profile.json")),
             ("labels", json!({ "grainchain.owner": "me" })),
             ("target", json!("stage")),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Mount, Plan};
 use crate::engine::Image;
+use crate::guest::{CAPABILITIES, KEEPING, Orders, PROGRAM};
 
 /// Who commands run as where the image wants root.
 const NOBODY_IN_PARTICULAR: u32 = 1000;
@@ -70,6 +71,13 @@ pub(crate) fn user_of(plan: &Plan, image: &Image) -> User {
     }
 }
 
+/// Adds `value` to a list.
+fn push(list: &mut Value, value: Value) {
+    if let Some(list) = list.as_array_mut() {
+        list.push(value);
+    }
+}
+
 impl Plan {
     /// The body of the container's creation, with the engine's own exec as the guest: the first process sleeps until the lifetime is
     /// over, and with it the container vanishes.
@@ -83,10 +91,50 @@ impl Plan {
         lifetime: Option<Duration>,
         labels: &BTreeMap<String, String>,
     ) -> Result<Value> {
-        let user = user_of(self, image);
         let seconds = lifetime.map_or(FOREVER, |lifetime| {
             lifetime.as_secs().saturating_add(u64::from(lifetime.subsec_nanos() > 0)).min(FOREVER)
         });
+        let mut spec = self.common(image, labels)?;
+        spec["Entrypoint"] = json!(["sleep"]);
+        spec["Cmd"] = json!([seconds.to_string()]);
+        spec["User"] = json!(user_of(self, image).spelt());
+        // It reaps.
+        spec["HostConfig"]["Init"] = json!(true);
+        Ok(spec)
+    }
+
+    /// The body of the container's creation with a helper as the first process: root with what it needs to give all of that up, and
+    /// with streams for whoever makes the container.
+    ///
+    /// # Errors
+    ///
+    /// As [`spec`](Self::spec).
+    pub(crate) fn spec_with_helper(
+        &self,
+        image: &Image,
+        labels: &BTreeMap<String, String>,
+        mount: Value,
+        orders: &Orders,
+    ) -> Result<Value> {
+        let mut spec = self.common(image, labels)?;
+        spec["Entrypoint"] = json!([PROGRAM]);
+        spec["Cmd"] = json!([]);
+        spec["User"] = json!("0:0");
+        push(&mut spec["Env"], json!(orders.variable()?));
+        for name in ["OpenStdin", "StdinOnce", "AttachStdin", "AttachStdout", "AttachStderr"] {
+            spec[name] = json!(true);
+        }
+        let host = &mut spec["HostConfig"];
+        push(&mut host["Mounts"], mount);
+        let keeping = KEEPING.into_iter().filter(|_| !self.in_memory().is_empty());
+        for capability in CAPABILITIES.into_iter().chain(keeping) {
+            push(&mut host["CapAdd"], json!(capability));
+        }
+        Ok(spec)
+    }
+
+    fn common(&self, image: &Image, labels: &BTreeMap<String, String>) -> Result<Value> {
+        let user = user_of(self, image);
         let mut environment = self.environment.clone();
         environment.entry("HOME".to_owned()).or_insert_with(|| self.working_directory.clone());
         let environment: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -95,9 +143,6 @@ impl Plan {
         let exposed: Map<_, _> = self.ports.iter().map(|port| (port.inside.clone(), json!({}))).collect();
         Ok(json!({
             "Image": image.id,
-            "Entrypoint": ["sleep"],
-            "Cmd": [seconds.to_string()],
-            "User": user.spelt(),
             // The engine would make the working directory, as root's. Every command is told where to start.
             "WorkingDir": "/",
             "Env": environment,
@@ -121,7 +166,6 @@ impl Plan {
         let mut host = json!({
             // Whatever ends it, nothing is left.
             "AutoRemove": true,
-            "Init": true,
             "LogConfig": { "Type": "none" },
             "NetworkMode": self.network,
             "CapDrop": ["ALL"],
@@ -226,6 +270,7 @@ mod tests {
 
     use super::*;
     use crate::config::DockerConfig;
+    use crate::labels::{Identity, Shown};
 
     fn image(user: &str) -> Image {
         Image {
@@ -328,5 +373,43 @@ mod tests {
         assert_eq!(seconds(Some(Duration::from_millis(2500))), "3");
         assert_eq!(seconds(None), i32::MAX.to_string());
         assert_eq!(seconds(Some(Duration::MAX)), i32::MAX.to_string());
+    }
+
+    #[test]
+    fn a_helper_is_root_with_what_it_needs_to_give_that_up_and_commands_are_not() {
+        let config = SandboxConfig::default().provider_option("cap_add", json!(["NET_BIND_SERVICE"]));
+        let plan = Plan::new(&DockerConfig::default(), &config).unwrap();
+        let identity = Identity {
+            id: "sb_1".into(),
+            owner: String::new(),
+            key: String::new(),
+            created_at: std::time::SystemTime::UNIX_EPOCH,
+            expires_at: None,
+            metadata: BTreeMap::new(),
+            config: Shown { working_directory: "/workspace".into(), ..Shown::default() },
+            token: Some("secret".into()),
+        };
+        let asked = plan.options.cap_add.clone().unwrap();
+        let orders = Orders::new(&identity, "secret", user_of(&plan, &image("")).spelt(), &asked);
+        let mount = json!({ "Target": "/.grainchain", "ReadOnly": true });
+        let spec = plan.spec_with_helper(&image(""), &BTreeMap::new(), mount.clone(), &orders).unwrap();
+        let host = &spec["HostConfig"];
+        assert_eq!((&spec["Entrypoint"], &spec["User"]), (&json!(["/.grainchain/helper"]), &json!("0:0")));
+        assert_eq!((&host["CapDrop"], &host["Mounts"]), (&json!(["ALL"]), &json!([mount])));
+        assert_eq!(
+            host["CapAdd"],
+            json!(["NET_BIND_SERVICE", "CHOWN", "SETPCAP", "SETUID", "SETGID", "KILL"])
+        );
+        assert_eq!((&spec["OpenStdin"], &spec["StdinOnce"]), (&json!(true), &json!(true)));
+        // What keeps it up is no program of the image's, and it reaps itself.
+        assert!(host.get("Init").is_none());
+        let told = spec["Env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|one| one.as_str()?.strip_prefix("GRAINCHAIN_BOOT="));
+        let told: Value = serde_json::from_str(told.unwrap()).unwrap();
+        assert_eq!((&told["user"], &told["token"]), (&json!("1000:1000"), &json!("secret")));
+        assert_eq!((&told["capabilities"], &told["lifetime"]), (&json!(["NET_BIND_SERVICE"]), &Value::Null));
     }
 }
