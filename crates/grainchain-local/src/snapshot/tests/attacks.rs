@@ -384,7 +384,7 @@ fn a_lock_that_is_never_given_up_holds_nobody_up_and_its_holder_is_named() {
     let before = describe(&bench.work);
     let (store, work) = (&bench.store, &bench.work);
     // Something to recover, or it would not have to wait.
-    fs::write(bench.dir.path().join("snapshots/work/creating"), "").unwrap();
+    fs::write(bench.dir.path().join("snapshots").join("work").join("creating"), "").unwrap();
     let errors = [
         store.create(work, CreateOptions::default().writers(quiet())).unwrap_err(),
         store.restore(work, &snapshot.id, &RestoreOptions::default().writers(quiet())).unwrap_err(),
