@@ -12,24 +12,34 @@ const TINY: &str = "grainchain-test/tiny:1";
 /// A small Debian with Python.
 const PYTHON: &str = "grainchain-test/python:1";
 
+/// The set-ups here: what runs commands, the image, whether as root, and whether in an image that cannot be changed.
+const SETUPS: &[(&str, GuestKind, &str, bool, bool)] = &[
+    ("docker", GuestKind::Helper, TINY, false, false),
+    ("docker-root", GuestKind::Helper, PYTHON, true, true),
+    ("docker-python", GuestKind::Helper, PYTHON, false, false),
+    ("docker-tiny-root", GuestKind::Helper, TINY, true, true),
+    ("docker-engine", GuestKind::Engine, TINY, false, false),
+    ("docker-engine-root", GuestKind::Engine, PYTHON, true, true),
+];
+
 /// The names of the set-ups here.
-pub(crate) const NAMES: &[&str] = &["docker-engine", "docker-engine-root"];
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    SETUPS.iter().map(|(name, ..)| *name)
+}
 
 /// The set-up `name`; none, and aloud, where no engine answers or the image is missing.
 pub(crate) fn setup(name: &'static str) -> Option<Setup> {
-    let (image, root, tools) = match name {
-        // As nobody in particular, in an image that can be changed.
-        "docker-engine" => (TINY, false, &[][..]),
-        // As root, in an image that cannot be changed.
-        _ => (PYTHON, true, &[Tool::Python, Tool::Bash][..]),
-    };
+    let (_, guest, image, is_root, is_read_only) = *SETUPS.iter().find(|(known, ..)| *known == name)?;
+    let tools = if image == PYTHON { &[Tool::Python, Tool::Bash][..] } else { &[] };
     let provider = move || {
         let mut container = ContainerOptions::default();
-        if root {
+        if is_root {
             container.user = Some("root".to_owned());
+        }
+        if is_read_only {
             container.read_only = Some(true);
         }
-        Docker::new(DockerConfig::default().image(image).guest(GuestKind::Engine).container(container))
+        Docker::new(DockerConfig::default().image(image).guest(guest).container(container))
     };
     match provider().and_then(|docker| answers(docker, image)) {
         Ok(()) => {

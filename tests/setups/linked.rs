@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use grainchain_core::facet::{SnapshotCatalog, Templates, Volumes};
 use grainchain_core::{
-    CreateRequest, DryRun, Error, Health, ListFilter, Parts, Provider, ProviderInfo, Removal, RemoveIf,
-    Result, SandboxId, SandboxInfo,
+    Content, CreateRequest, DryRun, Error, Health, ListFilter, Parts, Provider, ProviderInfo, Removal,
+    RemoveIf, Result, SandboxId, SandboxInfo, UnpackSummary,
 };
 use grainchain_guest::link::{Dial, Link, LinkConfig, Listener, ListenerConfig, Pipe, Token};
 use grainchain_guest::serve::{Host, Inside, serve};
@@ -67,6 +67,22 @@ impl Host for NoHost {
     }
 
     async fn control(&self, _control: Control) -> Result<()> {
+        Err(Error::unexpected("there is no helper"))
+    }
+
+    async fn hold_still(&self) -> Result<()> {
+        Err(Error::unexpected("there is no helper"))
+    }
+
+    async fn go_on(&self) -> Result<()> {
+        Err(Error::unexpected("there is no helper"))
+    }
+
+    async fn keep(&self, _path: String) -> Result<Content> {
+        Err(Error::unexpected("there is no helper"))
+    }
+
+    async fn bring_back(&self, _path: String, _kept: Content) -> Result<UnpackSummary> {
         Err(Error::unexpected("there is no helper"))
     }
 }

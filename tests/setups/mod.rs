@@ -1,6 +1,7 @@
 //! The places where the suite runs.
 
 mod docker;
+mod docker_cases;
 mod linked;
 mod local;
 mod local_faults;
@@ -23,7 +24,7 @@ pub(crate) fn chosen() -> Vec<(Setup, Vec<Case>)> {
         all.push((local::linked(), Vec::new()));
     }
     // These ask the engine: only when they are wanted.
-    let at_engine = docker::NAMES.iter().filter(|name| wanted(name)).filter_map(|name| docker::setup(name));
-    all.extend(at_engine.map(|setup| (setup, Vec::new())));
+    let at_engine = docker::names().filter(|name| wanted(name)).filter_map(docker::setup);
+    all.extend(at_engine.map(|setup| (setup, docker_cases::cases())));
     all
 }

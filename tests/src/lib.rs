@@ -1,1 +1,4 @@
-//! Conformance and umbrella tests of Grainchain; nothing to use.
+//! Conformance and umbrella tests of Grainchain; nothing to use but what its benchmarks share.
+
+pub mod inputs;
+pub mod report;

@@ -87,6 +87,27 @@ impl Case {
         self
     }
 
+    /// Runs it only where none of these is declared.
+    #[must_use]
+    pub const fn lacks(mut self, lacks: &'static [Capability]) -> Self {
+        self.lacks = lacks;
+        self
+    }
+
+    /// Says what must be installed in the sandbox.
+    #[must_use]
+    pub const fn tools(mut self, tools: &'static [Tool]) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Says what is special about it.
+    #[must_use]
+    pub const fn tags(mut self, tags: &'static [Tag]) -> Self {
+        self.tags = tags;
+        self
+    }
+
     /// How long it may take before it counts as hanging.
     pub fn watchdog(&self) -> Duration {
         Duration::from_secs(if self.tags.contains(&Tag::Heavy) { 300 } else { 60 })

@@ -5,8 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use grainchain::{Client, Error, Result, SandboxConfig};
-
-use crate::report::{Report, Runs};
+use grainchain_tests::report::{Report, Runs};
 
 const LOOP: &str = "
 import sys

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use grainchain::layer::{ConcurrencyLimit, RateLimit, Retry, Trace};
 use grainchain::{Client, CreateRequest, Error, ProcessEvent, Provider, Result, SandboxConfig};
 use grainchain_testkit::scripted::Script;
-
-use crate::report::{Report, Runs, time};
+use grainchain_tests::report::{Report, Runs, time};
 
 const GIB: u64 = 1 << 30;
 

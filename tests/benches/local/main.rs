@@ -7,14 +7,12 @@
 
 mod code;
 mod exec;
-mod report;
 mod snapshot;
 mod transfer;
 
 use grainchain::local::{Local, LocalConfig};
 use grainchain::{Client, Result};
-
-use crate::report::Report;
+use grainchain_tests::report::{Report, machine};
 
 /// A client of `local` in a folder that goes with the benchmark.
 fn client(folder: &std::path::Path) -> Result<Client> {
@@ -33,7 +31,7 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir().map_err(|error| grainchain::Error::io("make a folder", error))?;
     let client = client(folder.path())?;
     let mut report = Report::default();
-    println!("{}", report::machine());
+    println!("{}", machine());
     if wants("exec") {
         runtime.block_on(exec::execute(&client, &mut report))?;
     }

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use grainchain::{Client, Error, Result, SandboxConfig};
+use grainchain_tests::inputs::{noise, settle, tree};
+use grainchain_tests::report::{Report, Runs, time};
 
-use crate::report::{Report, Runs, time};
-use crate::transfer::{noise, run, settle, tree};
+use crate::transfer::run;
 
 const FILES: u64 = 10_000;
 /// 1 GiB in all.

@@ -7,23 +7,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use grainchain::{Client, Content, Error, Result, SandboxConfig};
-
-use crate::report::{Report, Runs};
+use grainchain_tests::inputs::{noise, settle, tree};
+use grainchain_tests::report::{Report, Runs};
 
 fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Error + '_ {
     move |error| Error::io(what, error)
-}
-
-/// Bytes that no file system can store as holes or compress.
-pub(crate) fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    let next = std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    next.flatten().take(count).collect()
 }
 
 /// Runs a command of the reference; everything written before is on the disk when it begins.
@@ -35,12 +23,6 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Duration> {
         return Err(Error::unexpected(format!("{program} failed: {status}")));
     }
     Ok(begun.elapsed())
-}
-
-/// Lets the disk finish what came before, so that nobody pays for the other's writing.
-pub(crate) fn settle() {
-    // `sync` cannot fail in a way that matters to a measurement.
-    Command::new("sync").status().ok();
 }
 
 /// A plain copy of `from`, which is removed again.
@@ -106,18 +88,6 @@ pub(crate) async fn one_file(client: &Client, folder: &Path, report: &mut Report
     }
     fs::remove_file(&source).map_err(failed("remove"))?;
     sandbox.close().await
-}
-
-/// Makes `count` files of `size` bytes in folders of a hundred.
-pub(crate) fn tree(root: &Path, count: u64, size: usize) -> Result<()> {
-    for number in 0..count {
-        let folder = root.join(format!("d{:03}", number / 100));
-        if number % 100 == 0 {
-            fs::create_dir_all(&folder).map_err(failed("make a folder"))?;
-        }
-        fs::write(folder.join(format!("f{number:05}")), noise(number, size)).map_err(failed("write"))?;
-    }
-    Ok(())
 }
 
 pub(crate) async fn folder(client: &Client, folder: &Path, report: &mut Report) -> Result<()> {

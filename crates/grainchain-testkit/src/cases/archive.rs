@@ -253,13 +253,23 @@ cases! { archive:
                 sandbox.write_archive("beside", hostile("small", EntryType::Regular, "", b"x")).await?;
                 same!(entries(&sandbox.read_archive("beside").await?.into_bytes(ByteSize::mib(1)).await?)?, ["small"]);
             }
-            sandbox.close().await?;
             Outcome::Ok(())
         };
+        let mut stalled = std::pin::pin!(stalled);
         tokio::select! {
             biased;
             others = others => others?,
-            stalled = stalled => { stalled?; return Err("an endless archive ended".into()) }
+            stalled = &mut stalled => { stalled?; return Err("an endless archive ended".into()) }
+        }
+        // The end of the sandbox may be its end as well.
+        let mut closed = std::pin::pin!(sandbox.close());
+        let mut is_stalled = true;
+        loop {
+            tokio::select! {
+                biased;
+                closed = &mut closed => break closed?,
+                _ = &mut stalled, if is_stalled => is_stalled = false,
+            }
         }
     }
 
