@@ -11,6 +11,9 @@ use crate::{Result, cargo, images};
 /// How long an engine may take to answer after its start, and to end after it was told to.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What does not run without an engine.
+const NEEDY: &str = "EVERYTHING THAT NEEDS A DOCKER ENGINE";
+
 /// The programs that a provisioned engine and its images need, with Debian's packages.
 const PROGRAMS: &[(&str, &str)] = &[
     ("dockerd", "docker.io"),
@@ -45,12 +48,13 @@ impl Engine {
             println!("\n── docker: the engine {version} answers");
             Self { own: None }
         } else if !may_provision {
-            not_run(
+            crate::not_run(
+                NEEDY,
                 "no engine answers; `--provision` (or CI=true) installs and starts one as root on Debian",
             );
             return Ok(None);
         } else if let Some(reason) = cannot_provision() {
-            not_run(&reason);
+            crate::not_run(NEEDY, &reason);
             return Ok(None);
         } else {
             install()?;
@@ -68,12 +72,6 @@ impl Drop for Engine {
         end(&mut own.daemon);
         fs::remove_dir_all(&own.place).ok();
     }
-}
-
-/// Says in capitals that the tests at an engine did not run.
-pub(crate) fn not_run(reason: &str) {
-    let line = "=".repeat(100);
-    println!("\n{line}\nNOT RUN: EVERYTHING THAT NEEDS A DOCKER ENGINE: {reason}\n{line}");
 }
 
 /// The docker command, for the engine that the tests use.

@@ -12,7 +12,7 @@ use crate::engine::{docker, installed, run, store};
 const TINY: &str = "grainchain-test/tiny:1";
 
 /// A small Debian with Python. The number changes with what is in it.
-const PYTHON: &str = "grainchain-test/python:1";
+pub(crate) const PYTHON: &str = "grainchain-test/python:1";
 
 const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
