@@ -148,11 +148,9 @@ mod tests {
 
     use grainchain_core::facet::{Code, Exec, Processes};
     use grainchain_core::{Command, CreateContext, ErrorKind, Language};
-    use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-    use rustix::thread::UnshareFlags;
 
     use super::*;
-    use crate::testing::{TestGuest, eventually, within};
+    use crate::testing::{TestGuest, eventually, in_a_view_of_its_own, within, without_proc};
 
     /// Whether the first look at `work` finds it waiting.
     fn waits(work: std::pin::Pin<&mut impl Future>) -> bool {
@@ -239,37 +237,20 @@ mod tests {
 
     #[test]
     fn what_could_not_be_told_to_go_on_stays_frozen() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        // A view of the machine of its own for this thread and those it starts.
-        let thread = std::thread::spawn(|| {
-            let flags = UnshareFlags::NEWNS | UnshareFlags::FS;
-            // SAFETY: no descriptors are unshared, and nobody relies on this thread's view.
-            #[expect(unsafe_code, reason = "the call is marked unsafe for the sake of descriptors")]
-            unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
-            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            rustix::mount::mount_change("/", private).unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let guest = TestGuest::new();
-                for still in [false, true] {
-                    guest.run("sleep 1000 >/dev/null 2>&1 &").await;
-                    if still { guest.hold_still().await } else { guest.freeze().await }.unwrap();
-                    rustix::mount::mount("none", "/proc", "tmpfs", MountFlags::empty(), None).unwrap();
-                    let thawed = guest.thaw().await;
-                    rustix::mount::unmount("/proc", UnmountFlags::DETACH).unwrap();
-                    let error = thawed.unwrap_err();
-                    assert!(error.to_string().contains("resume"), "{error}");
-                    assert!(error.remedy().is_some(), "{error}");
-                    assert_eq!(guest.stage(), Stage::Frozen);
-                    assert_eq!(guest.error("true").await.kind(), ErrorKind::Conflict);
-                    assert!(guest.thaw().await.unwrap() >= 1);
-                    assert_eq!(guest.stage(), Stage::Running);
-                    assert!(guest.run("true").await.success());
-                }
-            });
+        in_a_view_of_its_own(async || {
+            let guest = TestGuest::new();
+            for still in [false, true] {
+                guest.run("sleep 1000 >/dev/null 2>&1 &").await;
+                if still { guest.hold_still().await } else { guest.freeze().await }.unwrap();
+                let error = without_proc(guest.thaw()).await.unwrap_err();
+                assert!(error.to_string().contains("resume"), "{error}");
+                assert!(error.remedy().is_some(), "{error}");
+                assert_eq!(guest.stage(), Stage::Frozen);
+                assert_eq!(guest.error("true").await.kind(), ErrorKind::Conflict);
+                assert!(guest.thaw().await.unwrap() >= 1);
+                assert_eq!(guest.stage(), Stage::Running);
+                assert!(guest.run("true").await.success());
+            }
         });
-        thread.join().unwrap();
     }
 }

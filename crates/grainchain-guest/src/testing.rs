@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use grainchain_core::facet::Exec;
 use grainchain_core::{Command, Output};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::UnshareFlags;
 
 use crate::sys::scan::{Depth, Selector};
 use crate::sys::tag::SandboxTag;
@@ -92,4 +94,31 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Runs `test` on a thread with a view of the machine's files of its own, where `/proc` can be [hidden](without_proc). Only root can have
+/// one: nothing happens for others.
+pub(crate) fn in_a_view_of_its_own(test: impl AsyncFnOnce() + Send + 'static) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let thread = std::thread::spawn(|| {
+        let flags = UnshareFlags::NEWNS | UnshareFlags::FS;
+        // SAFETY: no descriptors are unshared, and nobody relies on this thread's view.
+        #[expect(unsafe_code, reason = "the call is marked unsafe for the sake of descriptors")]
+        unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test());
+    });
+    thread.join().unwrap();
+}
+
+/// Waits for `work` while there are no processes to be seen. Only in [a view of its own](in_a_view_of_its_own).
+pub(crate) async fn without_proc<T>(work: impl Future<Output = T>) -> T {
+    rustix::mount::mount("none", "/proc", "tmpfs", MountFlags::empty(), None).unwrap();
+    let done = work.await;
+    rustix::mount::unmount("/proc", UnmountFlags::DETACH).unwrap();
+    done
 }

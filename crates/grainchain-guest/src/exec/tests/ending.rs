@@ -2,10 +2,8 @@ use std::time::{Duration, Instant};
 
 use grainchain_core::facet::Exec;
 use grainchain_core::{ByteSize, Command, ErrorKind};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::thread::UnshareFlags;
 
-use crate::testing::{LIMIT, TestGuest, eventually, within};
+use crate::testing::{LIMIT, TestGuest, eventually, in_a_view_of_its_own, within, without_proc};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -163,29 +161,13 @@ async fn a_timeout_kills_also_while_everything_is_frozen() {
 
 #[test]
 fn a_timeout_kills_the_commands_own_group_also_where_processes_cannot_be_listed() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    // A view of the machine of its own for this thread and those it starts.
-    let thread = std::thread::spawn(|| {
-        let flags = UnshareFlags::NEWNS | UnshareFlags::FS;
-        // SAFETY: no descriptors are unshared, and nobody relies on this thread's view.
-        #[expect(unsafe_code, reason = "the call is marked unsafe for the sake of descriptors")]
-        unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let guest = TestGuest::new();
-            rustix::mount::mount("none", "/proc", "tmpfs", MountFlags::empty(), None).unwrap();
-            let command = "trap '' TERM; echo partial; sleep 1000 & setsid sleep 1000 & wait";
-            let error = guest.error(Command::shell(command).timeout(SHORT)).await;
-            rustix::mount::unmount("/proc", UnmountFlags::DETACH).unwrap();
-            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-            assert!(error.message().contains("descendants outside of it may be left"), "{error}");
-            assert_eq!(error.partial_output().unwrap().stdout(), "partial\n");
-            eventually("what has left its group alone is left", || guest.alive() == 1).await;
-        });
+    in_a_view_of_its_own(async || {
+        let guest = TestGuest::new();
+        let command = "trap '' TERM; echo partial; sleep 1000 & setsid sleep 1000 & wait";
+        let error = without_proc(guest.error(Command::shell(command).timeout(SHORT))).await;
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.message().contains("descendants outside of it may be left"), "{error}");
+        assert_eq!(error.partial_output().unwrap().stdout(), "partial\n");
+        eventually("what has left its group alone is left", || guest.alive() == 1).await;
     });
-    thread.join().unwrap();
 }
