@@ -41,6 +41,9 @@ pub struct DockerConfig {
     pub image: Option<String>,
     /// What runs commands inside.
     pub guest: GuestKind,
+    /// Whether helpers are reached without the engine in between where that is possible, which makes everything faster: this program
+    /// is root on the engine's machine, and enters a sandbox's network for a moment to open a socket. By default they are.
+    pub shortcut: Option<bool>,
     /// The memory of sandboxes that name none: 2 GiB.
     pub memory: Option<ByteSize>,
     /// The processors of sandboxes that name none: all.
@@ -59,12 +62,13 @@ struct Own {
     cert_path: Option<PathBuf>,
     image: Option<String>,
     guest: GuestKind,
+    shortcut: Option<bool>,
     memory: Option<ByteSize>,
     cpus: Option<f64>,
     max_layers: Option<usize>,
 }
 
-const OWN: &[&str] = &["host", "cert_path", "image", "guest", "memory", "cpus", "max_layers"];
+const OWN: &[&str] = &["host", "cert_path", "image", "guest", "shortcut", "memory", "cpus", "max_layers"];
 
 impl TryFrom<Map<String, Value>> for DockerConfig {
     type Error = String;
@@ -74,8 +78,8 @@ impl TryFrom<Map<String, Value>> for DockerConfig {
             values.into_iter().partition(|(key, _)| OWN.contains(&key.as_str()));
         let own: Own = serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
         let container = serde_json::from_value(Value::Object(rest)).map_err(|error| error.to_string())?;
-        let Own { host, cert_path, image, guest, memory, cpus, max_layers } = own;
-        Ok(Self { host, cert_path, image, guest, memory, cpus, max_layers, container })
+        let Own { host, cert_path, image, guest, shortcut, memory, cpus, max_layers } = own;
+        Ok(Self { host, cert_path, image, guest, shortcut, memory, cpus, max_layers, container })
     }
 }
 
@@ -103,6 +107,13 @@ impl DockerConfig {
     #[must_use]
     pub fn guest(mut self, guest: GuestKind) -> Self {
         self.guest = guest;
+        self
+    }
+
+    /// Sets whether helpers are reached without the engine in between where that is possible.
+    #[must_use]
+    pub fn shortcut(mut self, shortcut: bool) -> Self {
+        self.shortcut = Some(shortcut);
         self
     }
 

@@ -101,6 +101,14 @@ fn word(policy: &NetworkPolicy) -> &'static str {
     }
 }
 
+/// Whether a container takes ports of the engine's machine that it was told by number.
+pub(crate) fn holds_ports(inspected: &Value) -> bool {
+    let bindings = inspected["HostConfig"]["PortBindings"].as_object().into_iter().flatten();
+    let mut ports = bindings.flat_map(|(_, hosts)| hosts.as_array().into_iter().flatten());
+    let is_open = Attached::of(inspected).open().next().is_some();
+    is_open && ports.any(|host| host["HostPort"].as_str().is_some_and(|port| !port.is_empty() && port != "0"))
+}
+
 /// Gives `spec`, made from what `inspected` tells, the network that the container is in and not the one it was made with: a closed
 /// one stays closed.
 pub(crate) fn keep(spec: &mut Value, inspected: &Value) {
@@ -139,6 +147,19 @@ mod tests {
         assert_eq!(to_open("none", "", Some("usual")), "usual");
         assert_eq!(to_open("none", "", Some("none")), "bridge");
         assert_eq!(to_open("none", "", None), "bridge");
+    }
+
+    #[test]
+    fn ports_are_held_where_they_have_numbers_and_the_network_is_open() {
+        let holds = |port: &str, now: &[&str]| {
+            let mut inspected = inspected("bridge", "", now);
+            inspected["HostConfig"]["PortBindings"] =
+                json!({ "80/tcp": [{ "HostIp": "", "HostPort": port }] });
+            holds_ports(&inspected)
+        };
+        assert!(holds("8080", &["bridge"]));
+        assert!(!holds("", &["bridge"]) && !holds("0", &["bridge"]) && !holds("8080", &["none"]));
+        assert!(!holds_ports(&inspected("bridge", "", &["bridge"])));
     }
 
     #[test]

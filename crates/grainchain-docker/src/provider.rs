@@ -120,6 +120,9 @@ impl Docker {
             GuestKind::Engine => None,
         };
         let engine = Engine::new(&config.surroundings())?.stacking(config.max_layers);
+        if config.shortcut == Some(false) {
+            engine.look_elsewhere();
+        }
         let shared = Shared {
             config,
             engine,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use grainchain_core::{Error, Result, SnapshotId};
+use grainchain_core::{Error, NetworkPolicy, Result, SnapshotId};
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Image};
 use crate::guest::{Inside, Orders};
 use crate::kept::{self, KEPT};
 use crate::labels::{BORN, Identity, RESTORED, container_name, nanoseconds};
+use crate::network;
 use crate::stills::Stills;
 
 /// What the name of a container ends in that is about to take its place.
@@ -18,28 +19,36 @@ pub(crate) const NEXT: &str = "-next";
 /// What the name of a container ends in that was replaced and is about to go.
 pub(crate) const LAST: &str = "-last";
 
-/// Makes a container like the sandbox's own from `image`, lets it take the name, and removes the old one. Fails whole: then the old
-/// one goes on.
+/// Makes a container like the sandbox's own from `image`, lets it take the name, and removes the old one, whose inside is `old` where it
+/// can be told to end. Fails whole: then the old one goes on.
 pub(crate) async fn replace(
     engine: &Engine,
     identity: &Identity,
     image: &Image,
     snapshot: &SnapshotId,
     stills: &Stills,
+    old: Option<&Inside>,
 ) -> Result<Option<Arc<Inside>>> {
     let name = container_name(&identity.id);
     let (next, last) = (format!("{name}{NEXT}"), format!("{name}{LAST}"));
     let kept = kept::of(image)?;
-    // What a restore left that was cut off.
+    // What a restore left that was cut off, and what the one before has still to clear up.
     engine.remove(&next).await?;
+    engine.remove(&last).await?;
     let labels = BTreeMap::from([
         (BORN.to_owned(), nanoseconds(std::time::SystemTime::now()).to_string()),
         (RESTORED.to_owned(), snapshot.to_string()),
         identity.end(),
     ]);
-    let spec = like(engine.inspect_raw(&name).await?, image, identity, labels)?;
+    let inspected = engine.inspect_raw(&name).await?;
+    let holds_ports = network::holds_ports(&inspected);
+    let spec = like(inspected, image, identity, labels)?;
     engine.create(&next, None, &spec).await?;
     let begun = async {
+        if holds_ports {
+            // The engine gives a port of its machine to one container at a time.
+            network::set(engine, &identity.id, NetworkPolicy::Off, None).await?;
+        }
         let inside = start(engine, &next, identity, stills).await?;
         kept::bring_back(engine, image, &kept, inside.as_deref()).await?;
         // The old one has its end in any event: it may go while the new one comes.
@@ -50,6 +59,9 @@ pub(crate) async fn replace(
         Ok(inside) => inside,
         Err(error) => {
             engine.remove(&next).await?;
+            if holds_ports {
+                network::set(engine, &identity.id, NetworkPolicy::Open, None).await?;
+            }
             return Err(error);
         }
     };
@@ -58,8 +70,26 @@ pub(crate) async fn replace(
         engine.rename(&last, &name).await?;
         return Err(error);
     }
-    engine.remove(&last).await?;
+    retire(engine, last, old).await?;
     Ok(inside)
+}
+
+/// Ends the container `name`, which was replaced. Its helper ends it at once; that the engine clears up after it is not waited for.
+async fn retire(engine: &Engine, name: String, inside: Option<&Inside>) -> Result<()> {
+    let is_told = match inside {
+        Some(inside) => inside.shut_down().await,
+        None => false,
+    };
+    if !is_told {
+        return engine.remove(&name).await.map(drop);
+    }
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        if let Err(error) = engine.remove(&name).await {
+            tracing::debug!(%error, "a container that was replaced could not be removed");
+        }
+    });
+    Ok(())
 }
 
 /// Starts the container of `identity`, which is called `name` now, and answers with its inside where it has a helper.
@@ -99,7 +129,7 @@ pub(crate) fn like(
     for (name, value) in labels {
         spec["Labels"][name] = json!(value);
     }
-    crate::network::keep(&mut spec, &inspected);
+    network::keep(&mut spec, &inspected);
     // What is left of the lifetime, not all of it again.
     if let Some(token) = &identity.token {
         Orders::replace(&mut spec["Env"], identity, token)?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asleep::{self, ASLEEP};
 use crate::detached::detached;
-use crate::engine::{Engine, Image};
+use crate::engine::{ContainerState, Engine, Image};
 use crate::fork::FORK;
 use crate::kept::Source;
 use crate::labels::{BORN, RESTORED, SANDBOX, nanoseconds};
@@ -93,15 +93,17 @@ impl Snapshots for DockerSandbox {
     }
 
     async fn restore(&self, id: &SnapshotId) -> Result<Option<Parts>> {
-        self.look().await?;
+        let is_running = self.look().await?.state == ContainerState::Running;
         let image = find(&self.engine, &self.identity.id, id).await?;
         let (engine, still) = (self.engine.clone(), Arc::clone(&self.still));
+        // One that stands still can be told nothing.
+        let old = self.inside.clone().filter(|_| is_running);
         let identity = self.identity_now().await;
         let (id, stills) = (id.clone(), Arc::clone(&self.stills));
         // Begun, it goes on to its end: half way the sandbox would have no container.
         detached(async move {
             let _alone = still.write_owned().await;
-            let inside = replace::replace(&engine, &identity, &image, &id, &stills).await?;
+            let inside = replace::replace(&engine, &identity, &image, &id, &stills, old.as_deref()).await?;
             Ok(Some(Self::new(engine, identity, stills, inside)?.parts()))
         })
         .await

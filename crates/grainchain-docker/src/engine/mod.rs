@@ -12,6 +12,7 @@ mod frames;
 mod images;
 mod lines;
 mod networks;
+mod processes;
 mod tls;
 mod version;
 mod volumes;
@@ -20,6 +21,7 @@ mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
@@ -60,6 +62,8 @@ pub(crate) struct Engine {
     docker: Docker,
     chosen_by: String,
     deepest: usize,
+    /// Whether its processes may be looked for among those of this machine.
+    is_here: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -85,13 +89,19 @@ impl Engine {
             API_DEFAULT_VERSION,
         )
         .map_err(|cause| error::of("set up the client", cause))?;
-        Ok(Self { wire, docker, chosen_by, deepest: DEEPEST })
+        let is_here = Arc::new(AtomicBool::new(matches!(wire.endpoint, endpoint::Endpoint::Unix(_))));
+        Ok(Self { wire, docker, chosen_by, deepest: DEEPEST, is_here })
     }
 
     /// Sets how many layers an image of a container may have, if `layers` says so.
     pub(crate) fn stacking(mut self, layers: Option<usize>) -> Self {
         self.deepest = layers.unwrap_or(self.deepest);
         self
+    }
+
+    /// Looks for none of its processes on this machine from now on.
+    pub(crate) fn look_elsewhere(&self) {
+        self.is_here.store(false, Ordering::Relaxed);
     }
 
     /// How many layers an image of a container may have.

@@ -1,14 +1,17 @@
-//! Ways to a guest: the streams of the container's first process, and after their loss a bridge that the engine starts.
+//! Ways to a guest: the streams of the container's first process, a socket of this machine where we may use it, and where we may not
+//! a bridge that the engine starts.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use grainchain_core::{Effect, Error, ErrorKind, Result};
-use grainchain_guest::helper::understand;
+use grainchain_guest::helper::{reach, understand};
 use grainchain_guest::link::{Dial, Pipe};
+use tokio::net::UnixStream;
 
 use super::{FramedPipe, PROGRAM};
 use crate::asleep;
@@ -35,13 +38,32 @@ pub(crate) fn paused() -> Error {
     Error::new(ErrorKind::Conflict, "the sandbox is paused").hint("resume it first").effect(Effect::None)
 }
 
+/// A pipe that is there.
+#[derive(Debug)]
+enum Way {
+    /// The streams of the container's first process.
+    Streams(FramedPipe),
+    /// The guest's own socket.
+    Socket(UnixStream),
+}
+
+impl Way {
+    fn pipe(self) -> Box<dyn Pipe> {
+        match self {
+            Self::Streams(streams) => Box::new(streams),
+            Self::Socket(socket) => Box::new(socket),
+        }
+    }
+}
+
 /// Opens pipes to the guest of one container.
 #[derive(Debug)]
 pub(crate) struct EngineDial {
     engine: Engine,
     container: String,
-    /// The streams that were attached before the start: whoever makes a container needs no exec to speak to it.
-    attached: Mutex<Option<FramedPipe>>,
+    /// A pipe that is there before anybody dials. At first that is the streams that were attached before the start: whoever makes a
+    /// container needs no exec to speak to it.
+    ready: Mutex<Option<Way>>,
     complaints: Complaints,
     /// Whether there was a pipe already.
     has_dialled: AtomicBool,
@@ -53,7 +75,7 @@ impl EngineDial {
         Self {
             engine,
             container,
-            attached: Mutex::default(),
+            ready: Mutex::default(),
             complaints: Complaints::default(),
             has_dialled: AtomicBool::default(),
         }
@@ -67,9 +89,41 @@ impl EngineDial {
     pub(crate) async fn attach(engine: Engine, attached: &str, container: String) -> Result<Self> {
         let hijacked = engine.attach(attached).await?;
         let dial = Self::new(engine, container);
-        let pipe = FramedPipe::new(hijacked, Arc::clone(&dial.complaints));
-        *dial.attached.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
+        let streams = FramedPipe::new(hijacked, Arc::clone(&dial.complaints));
+        *dial.lock() = Some(Way::Streams(streams));
         Ok(dial)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Way>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a pipe is there now that needs nothing of the engine. The next one who dials gets it. The container is called `container` at
+    /// this moment.
+    pub(crate) async fn find_shortcut(&self, container: &str) -> bool {
+        let found = self.shortcut(container).await;
+        let is_found = found.is_some();
+        if is_found {
+            *self.lock() = found;
+        }
+        is_found
+    }
+
+    /// The helper's own socket, where it is on this machine and we are root.
+    async fn shortcut(&self, container: &str) -> Option<Way> {
+        // The bridge finds out and tells what is wrong with the container.
+        let process = self.engine.process_here(container).await.ok()??;
+        let reached = tokio::task::spawn_blocking(move || reach(process)).await.ok()?;
+        match reached.and_then(UnixStream::from_std) {
+            Ok(socket) => Some(Way::Socket(socket)),
+            Err(error) => {
+                tracing::debug!(%error, "the helper is reached by way of the engine");
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    self.engine.look_elsewhere();
+                }
+                None
+            }
+        }
     }
 
     /// `error` of a guest that did not answer, with what it complained of.
@@ -102,9 +156,14 @@ impl EngineDial {
 #[async_trait]
 impl Dial for EngineDial {
     async fn dial(&self) -> Result<Box<dyn Pipe>> {
-        if let Some(pipe) = self.attached.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let ready = self.lock().take();
+        let way = match ready {
+            Some(way) => Some(way),
+            None => self.shortcut(&self.container).await,
+        };
+        if let Some(way) = way {
             self.has_dialled.store(true, Ordering::Relaxed);
-            return Ok(Box::new(pipe));
+            return Ok(way.pipe());
         }
         let refused = match self.bridge().await {
             Ok(pipe) => {

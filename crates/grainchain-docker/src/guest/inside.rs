@@ -1,6 +1,7 @@
 //! The facets of a sandbox with a helper: each asks the helper, over a link that is there when it is needed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use grainchain_core::{
@@ -17,6 +18,9 @@ use super::dial::paused;
 use crate::asleep;
 use crate::engine::{ContainerState, Engine};
 use crate::stills::Still;
+
+/// How long a helper may take to answer that it ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// One container's inside.
 #[derive(Debug)]
@@ -53,12 +57,15 @@ impl Inside {
         let this = Self::new(engine.clone(), container.to_owned(), token, still)?;
         let dial = EngineDial::attach(engine.clone(), started, container.to_owned()).await?;
         engine.start(started).await?;
-        this.link(dial).await?;
+        let dial = Arc::new(dial);
+        let remote = this.link(Arc::clone(&dial)).await?;
+        if dial.find_shortcut(started).await {
+            remote.link().renew();
+        }
         Ok(this)
     }
 
-    async fn link(&self, dial: EngineDial) -> Result<Arc<Remote>> {
-        let dial = Arc::new(dial);
+    async fn link(&self, dial: Arc<EngineDial>) -> Result<Arc<Remote>> {
         let linked =
             Link::connect(Arc::<EngineDial>::clone(&dial), LinkConfig::new(self.token.clone())).await;
         let (link, _words) = linked.map_err(|error| dial.explained(error).effect(Effect::None))?;
@@ -87,7 +94,7 @@ impl Inside {
         if let Some(remote) = self.present() {
             return Ok(remote);
         }
-        self.link(EngineDial::new(self.engine.clone(), self.container.clone())).await
+        self.link(Arc::new(EngineDial::new(self.engine.clone(), self.container.clone()))).await
     }
 
     /// Refuses a paused sandbox, which could not answer. Somebody else may have resumed it.
@@ -103,6 +110,14 @@ impl Inside {
     /// Forgets the link that there is, whose other side has ended.
     pub(crate) fn forget(&self) {
         drop(self.lock().take());
+    }
+
+    /// Tells the helper at the other end of the link, if there is one, to end with everything in its sandbox. Whether it will.
+    pub(crate) async fn shut_down(&self) -> bool {
+        let Some(remote) = self.lock().take().filter(|remote| !remote.link().is_lost()) else { return false };
+        let told = tokio::time::timeout(LAST_WORDS, remote.shutdown()).await;
+        remote.link().close();
+        matches!(told, Ok(Ok(())))
     }
 
     /// Says goodbye, if anything was said.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use grainchain_core::{CreateRequest, DryRun, ErrorKind, ListFilter, Provider, SandboxConfig};
 use grainchain_docker::{Docker, DockerConfig, GuestKind};
 
-use crate::world::{Outcome, TINY, Test, World, sh, test};
+use crate::world::{Outcome, TINY, Test, World, free_port, sh, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -187,9 +187,7 @@ async fn the_image_of_a_fork_goes_with_its_last_copy(world: World) -> Outcome {
 }
 
 async fn a_fork_that_cannot_be_made_leaves_nothing(world: World) -> Outcome {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    drop(listener);
+    let port = free_port()?;
     let config = SandboxConfig::default()
         .network(grainchain_core::NetworkPolicy::Open)
         .provider_option("ports", serde_json::json!([format!("{port}:80")]));

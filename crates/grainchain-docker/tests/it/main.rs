@@ -8,6 +8,7 @@ mod exec;
 mod isolation;
 mod lifecycle;
 mod network;
+mod shortcut;
 mod snapshots;
 mod templates;
 mod tls;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         network::tests(),
+        shortcut::tests(),
         snapshots::tests(),
         templates::tests(),
         tls::tests(),

@@ -1,11 +1,11 @@
 //! Snapshots and copies that hold folders in memory, and snapshots of many layers.
 
-use grainchain_core::SandboxConfig;
+use grainchain_core::{NetworkPolicy, Sandbox, SandboxConfig};
 use grainchain_docker::GuestKind;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::world::{Outcome, Test, World, sh, test};
+use crate::world::{Outcome, Test, World, docker, free_port, sh, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -20,6 +20,10 @@ pub(crate) fn tests() -> Vec<Test> {
         test(
             "snapshots::a_damaged_copy_is_refused_and_the_sandbox_goes_on",
             a_damaged_copy_is_refused_and_the_sandbox_goes_on,
+        ),
+        test(
+            "snapshots::a_port_by_number_passes_to_what_is_restored",
+            a_port_by_number_passes_to_what_is_restored,
         ),
     ]
 }
@@ -105,15 +109,6 @@ async fn a_writer_is_caught_at_one_moment(world: World) -> Outcome {
     Ok(())
 }
 
-/// What the docker command says.
-fn docker(arguments: &[&str]) -> std::result::Result<String, Failed> {
-    let output = std::process::Command::new("docker").args(arguments).output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
 /// How many layers the image of the snapshot `id` has.
 fn layers(id: &str) -> std::result::Result<usize, Failed> {
     let image = format!("grainchain/snapshot:{id}");
@@ -145,7 +140,10 @@ async fn many_layers_become_one_and_are_restored(world: World) -> Outcome {
 }
 
 async fn a_damaged_copy_is_refused_and_the_sandbox_goes_on(world: World) -> Outcome {
-    let sandbox = helped(&world)?.create(with_memory()).await?;
+    let port = free_port()?;
+    let config =
+        with_memory().network(NetworkPolicy::Open).provider_option("ports", json!([format!("{port}:80")]));
+    let sandbox = helped(&world)?.create(config).await?;
     sh(&sandbox, "echo before > /scratch/f").await?;
     let snapshot = sandbox.create_snapshot("to be damaged").await?;
     sh(&sandbox, "echo after > /scratch/f; sleep 300 >/dev/null 2>&1 & echo $! > pid").await?;
@@ -163,6 +161,32 @@ async fn a_damaged_copy_is_refused_and_the_sandbox_goes_on(world: World) -> Outc
     let error = sandbox.restore_snapshot(&snapshot.id).await.expect_err("the copy is damaged");
     assert!(error.to_string().contains("damaged"), "{error:?}");
     assert_eq!(sh(&sandbox, "cat /scratch/f; kill -0 $(cat pid)").await?, "after\n");
+    assert_eq!(published(&sandbox)?, format!("127.0.0.1:{port}"));
     assert_eq!(world.left().await?.len(), 1);
+    Ok(())
+}
+
+/// Where port 80 of `sandbox` is on this machine.
+fn published(sandbox: &Sandbox) -> std::result::Result<String, Failed> {
+    docker(&["port", &format!("grainchain-{}", sandbox.id()), "80/tcp"])
+}
+
+async fn a_port_by_number_passes_to_what_is_restored(world: World) -> Outcome {
+    let port = free_port()?;
+    let config = SandboxConfig::default()
+        .network(NetworkPolicy::Open)
+        .provider_option("ports", json!([format!("{port}:80")]));
+    for world in [helped(&world)?, world] {
+        let sandbox = world.create(config.clone()).await?;
+        sh(&sandbox, "echo before > f").await?;
+        let snapshot = sandbox.create_snapshot("before").await?;
+        sh(&sandbox, "echo after > f").await?;
+        for _ in 0..2 {
+            sandbox.restore_snapshot(&snapshot.id).await?;
+            assert_eq!(sh(&sandbox, "cat f").await?, "before\n");
+        }
+        assert_eq!(published(&sandbox)?, format!("127.0.0.1:{port}"));
+        sandbox.close().await?;
+    }
     Ok(())
 }

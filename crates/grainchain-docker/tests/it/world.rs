@@ -81,6 +81,20 @@ pub(crate) async fn sh(sandbox: &Sandbox, line: &str) -> std::result::Result<Str
     Ok(output.stdout().into_owned())
 }
 
+/// What the docker command says.
+pub(crate) fn docker(arguments: &[&str]) -> std::result::Result<String, Failed> {
+    let output = std::process::Command::new("docker").args(arguments).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A port of this machine that nobody listens on.
+pub(crate) fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// The error, which must be of `kind`, name `option` and say what to do.
 pub(crate) fn refused<T>(
     result: Result<T>,

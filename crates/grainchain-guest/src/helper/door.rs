@@ -13,7 +13,7 @@ use super::HELPER_USER;
 use crate::link::Listener;
 
 /// The socket's name. It is in no folder, so a read-only image has it too; each network namespace has its own.
-const NAME: &[u8] = b"grainchain-helper";
+pub(super) const NAME: &[u8] = b"grainchain-helper";
 
 /// Where the socket is.
 pub(super) fn address() -> Result<SocketAddr> {

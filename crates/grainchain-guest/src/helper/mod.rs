@@ -10,6 +10,7 @@ mod door;
 mod keeper;
 mod kept;
 mod privileges;
+mod reach;
 mod warden;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use grainchain_core::{Content, Error, Result, UnpackSummary};
 pub use self::boot::{BOOT, Boot};
 use self::keeper::Keeper;
 use self::kept::Keeping;
+pub use self::reach::reach;
 use crate::ending;
 use crate::guest::{Guest, GuestConfig};
 use crate::link::{Listener, ListenerConfig, Token};

@@ -117,6 +117,11 @@ impl Link {
         self.handle.0.lock().close();
     }
 
+    /// Leaves the present pipe for another one, which is dialled at once: a better one may be there. What is under way goes on over it.
+    pub fn renew(&self) {
+        self.handle.0.lock().renew();
+    }
+
     /// Ready when the session is over, with the reason.
     pub async fn lost(&self) -> Error {
         poll_fn(|cx| {
@@ -173,19 +178,21 @@ impl Keeper {
                 stopped = driven => stopped,
                 () = self.goodbye_overdue() => Stopped::Over,
             };
-            let over = match stopped {
-                Stopped::Broken(error) => match self.redial(error).await {
-                    Ok((pipe, epoch)) => {
-                        driver = Driver::new(&self.shared, pipe, epoch);
-                        continue;
-                    }
-                    Err(over) => over,
-                },
-                Stopped::Fault(fault) => Over::new(
+            let redialled = match stopped {
+                Stopped::Broken(error) => self.redial(error, false).await,
+                Stopped::Renewed => self.redial(std::io::Error::other("another pipe was wanted"), true).await,
+                Stopped::Fault(fault) => Err(Over::new(
                     ErrorKind::Connection,
                     format!("the other side of the link does not keep to the protocol: {fault}"),
-                ),
-                Stopped::Over | Stopped::Replaced => Over::new(ErrorKind::Connection, CLOSED),
+                )),
+                Stopped::Over | Stopped::Replaced => Err(Over::new(ErrorKind::Connection, CLOSED)),
+            };
+            let over = match redialled {
+                Ok((pipe, epoch)) => {
+                    driver = Driver::new(&self.shared, pipe, epoch);
+                    continue;
+                }
+                Err(over) => over,
             };
             self.shared.lock().end(over);
             timeout(GOODBYE, driver.linger()).await.ok();
@@ -212,16 +219,18 @@ impl Keeper {
         sleep(GOODBYE).await;
     }
 
-    /// Another pipe for the same session.
-    async fn redial(&self, lost: std::io::Error) -> Result<(Box<dyn Pipe>, u64), Over> {
+    /// Another pipe for the same session. `is_awake` says that the other side is known not to stand still.
+    async fn redial(&self, lost: std::io::Error, mut is_awake: bool) -> Result<(Box<dyn Pipe>, u64), Over> {
         tracing::debug!(%lost, "a link has lost its pipe");
         let mut deadline = Instant::now() + self.config.patience;
         let mut pause = FIRST_PAUSE;
         loop {
             let asleep = Instant::now();
-            tokio::select! {
-                () = self.dial.awake() => deadline += asleep.elapsed(),
-                () = self.closing() => {}
+            if !std::mem::take(&mut is_awake) {
+                tokio::select! {
+                    () = self.dial.awake() => deadline += asleep.elapsed(),
+                    () = self.closing() => {}
+                }
             }
             let wish = {
                 let state = self.shared.lock();

@@ -50,6 +50,8 @@ pub(crate) enum Stopped {
     Broken(io::Error),
     /// Another pipe has taken over.
     Replaced,
+    /// Another pipe is wanted.
+    Renewed,
     /// The other side says what no honest one says: the session is over.
     Fault(Fault),
     /// The session is over.
@@ -162,6 +164,9 @@ impl Driver {
             }
             if state.over.is_some() && !self.closed {
                 return Err(Stopped::Over);
+            }
+            if state.take_renewing() && !state.is_closing() {
+                return Err(Stopped::Renewed);
             }
             self.gather(&mut state, idle);
             let quiet = self.pieces.is_empty() && self.small.is_empty();

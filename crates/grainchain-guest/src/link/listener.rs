@@ -183,7 +183,8 @@ impl Listener {
                 );
                 Ok(())
             }
-            Stopped::Replaced => Ok(()),
+            // A server asks for no other pipe.
+            Stopped::Replaced | Stopped::Renewed => Ok(()),
         }
     }
 

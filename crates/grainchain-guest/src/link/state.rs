@@ -134,6 +134,8 @@ pub(crate) struct State {
     mourners: Vec<Waker>,
     pub(crate) over: Option<Over>,
     closing: bool,
+    /// The present pipe is to be left for another one.
+    renewing: bool,
     /// The goodbye is among the frames that were sent.
     goodbye: bool,
     /// Which pipe is the present one: an older one must not touch anything any more.
@@ -169,6 +171,7 @@ impl State {
             mourners: Vec::new(),
             over: None,
             closing: false,
+            renewing: false,
             goodbye: false,
             pipe: 0,
         }

@@ -136,6 +136,17 @@ impl State {
         }
     }
 
+    /// Whoever drives the present pipe shall leave it.
+    pub(crate) fn renew(&mut self) {
+        self.renewing = true;
+        self.wake_driver();
+    }
+
+    /// Whether the present pipe was to be left; it is told once.
+    pub(crate) fn take_renewing(&mut self) -> bool {
+        std::mem::take(&mut self.renewing)
+    }
+
     /// Whether it is to end on purpose.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing

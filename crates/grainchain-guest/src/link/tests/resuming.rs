@@ -43,6 +43,26 @@ async fn a_pipe_that_breaks_at_any_byte_loses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pipe_that_is_left_for_another_one_loses_nothing_and_repeats_nothing() {
+    let listener = server(ListenerConfig::new(token()));
+    let dialer = Dialer::new(&listener, []);
+    let (link, _) = Link::connect(Arc::clone(&dialer) as _, config()).await.unwrap();
+    let mut echo = open(&link, "echo");
+    for round in 1..50_u8 {
+        let bytes = Bytes::from(vec![round; 1000 * usize::from(round)]);
+        echo.sender.send(0, bytes.clone()).await.unwrap();
+        link.renew();
+        assert_eq!(echo.receiver.next().await.unwrap(), Some((0, bytes)));
+        assert_eq!(dialer.dialled(), 1 + usize::from(round));
+    }
+    converse(&link).await;
+    link.renew();
+    link.close();
+    link.lost().await;
+    assert_eq!(dialer.dialled(), 50, "a link that is closed dials again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_transfer_survives_many_breaks() {
     let listener = server(ListenerConfig::new(token()));
     let mut dice = Dice(99);
