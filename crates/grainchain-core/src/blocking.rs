@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{StreamExt, stream};
+use futures_util::stream::Fuse;
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, Result};
@@ -92,17 +93,19 @@ pub async fn consume_on<T: Send + 'static>(
 
 /// Feeds `stream` to the work whose result `done` tells.
 async fn feed<T>(
-    mut stream: ByteStream,
-    sender: mpsc::Sender<Option<Bytes>>,
+    stream: ByteStream,
+    sender: mpsc::Sender<Option<Vec<Bytes>>>,
     done: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let mut done = std::pin::pin!(done);
+    let mut stream = stream.fuse();
     let feed = async {
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk?;
-            if !chunk.is_empty() && sender.send(Some(chunk)).await.is_err() {
+        while let Some(first) = stream.next().await {
+            let (chunks, fault) = gathered(first?, &mut stream);
+            if sender.send(Some(chunks)).await.is_err() {
                 return Ok(());
             }
+            fault?;
         }
         // Fails only when the work has ended already.
         sender.send(None).await.ok();
@@ -115,6 +118,22 @@ async fn feed<T>(
     drop(sender);
     let result = done.await;
     fed.and(result)
+}
+
+/// What is there of `stream` after its chunk `first`, about one chunk's worth: each handing over may wake a thread.
+fn gathered(first: Bytes, stream: &mut Fuse<ByteStream>) -> (Vec<Bytes>, Result<()>) {
+    let (mut size, mut chunks) = (first.len(), vec![first]);
+    while size < CHUNK {
+        match stream.next().now_or_never() {
+            Some(Some(Ok(chunk))) => {
+                size += chunk.len();
+                chunks.push(chunk);
+            }
+            Some(Some(Err(fault))) => return (chunks, Err(fault)),
+            Some(None) | None => break,
+        }
+    }
+    (chunks, Ok(()))
 }
 
 fn join<T>(result: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
@@ -175,36 +194,40 @@ impl Write for ChunkWriter {
 /// The reading end of [`consume`].
 #[derive(Debug)]
 pub struct ChunkReader {
-    receiver: mpsc::Receiver<Option<Bytes>>,
+    receiver: mpsc::Receiver<Option<Vec<Bytes>>>,
+    chunks: std::vec::IntoIter<Bytes>,
     chunk: Bytes,
     ended: bool,
 }
 
 impl ChunkReader {
-    fn new(receiver: mpsc::Receiver<Option<Bytes>>) -> Self {
-        Self { receiver, chunk: Bytes::new(), ended: false }
+    fn new(receiver: mpsc::Receiver<Option<Vec<Bytes>>>) -> Self {
+        Self { receiver, chunks: Vec::new().into_iter(), chunk: Bytes::new(), ended: false }
     }
 
-    /// The next chunk, none at the end.
+    /// The next chunk, which is not empty; none at the end.
     ///
     /// # Errors
     ///
     /// `ConnectionAborted` when the data broke off.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        if self.ended {
-            return Ok(None);
-        }
         if self.chunk.has_remaining() {
             return Ok(Some(std::mem::take(&mut self.chunk)));
         }
-        match self.receiver.blocking_recv() {
-            Some(Some(chunk)) => Ok(Some(chunk)),
-            Some(None) => {
-                self.ended = true;
-                Ok(None)
+        loop {
+            if let Some(chunk) = self.chunks.find(|chunk| !chunk.is_empty()) {
+                return Ok(Some(chunk));
             }
-            None => {
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the data broke off before its end"))
+            if self.ended {
+                return Ok(None);
+            }
+            match self.receiver.blocking_recv() {
+                Some(Some(chunks)) => self.chunks = chunks.into_iter(),
+                Some(None) => self.ended = true,
+                None => {
+                    let message = "the data broke off before its end";
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, message));
+                }
             }
         }
     }
@@ -264,6 +287,22 @@ mod tests {
         });
         assert_eq!(result.await.unwrap_err().message(), "the rest");
         assert_eq!(saw.recv().unwrap(), Err(io::ErrorKind::ConnectionAborted));
+    }
+
+    #[tokio::test]
+    async fn chunks_of_every_size_come_in_their_order_and_empty_ones_not_at_all() {
+        let sizes = [0, 1, 300_000, 0, 0, 5, 262_144, 7, 0];
+        let chunks = sizes.map(|size| Ok(Bytes::from(vec![size as u8; size])));
+        let read = consume(Box::pin(stream::iter(chunks)), |reader| {
+            let mut seen = Vec::new();
+            while let Some(chunk) = reader.next_chunk().map_err(|error| Error::io("read", error))? {
+                seen.push((chunk[0], chunk.len()));
+            }
+            assert!(reader.next_chunk().unwrap().is_none());
+            Ok(seen)
+        });
+        let whole = sizes.into_iter().filter(|size| *size > 0).map(|size| (size as u8, size));
+        assert_eq!(read.await.unwrap(), whole.collect::<Vec<_>>());
     }
 
     #[tokio::test]

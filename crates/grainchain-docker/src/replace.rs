@@ -33,14 +33,13 @@ pub(crate) async fn replace(
     let (next, last) = (format!("{name}{NEXT}"), format!("{name}{LAST}"));
     let kept = kept::of(image)?;
     // What a restore left that was cut off, and what the one before has still to clear up.
-    engine.remove(&next).await?;
-    engine.remove(&last).await?;
+    let (_, _, inspected) =
+        tokio::try_join!(engine.remove(&next), engine.remove(&last), engine.inspect_raw(&name))?;
     let labels = BTreeMap::from([
         (BORN.to_owned(), nanoseconds(std::time::SystemTime::now()).to_string()),
         (RESTORED.to_owned(), snapshot.to_string()),
         identity.end(),
     ]);
-    let inspected = engine.inspect_raw(&name).await?;
     let holds_ports = network::holds_ports(&inspected);
     let spec = like(inspected, image, identity, labels)?;
     engine.create(&next, None, &spec).await?;

@@ -54,11 +54,11 @@ impl Snapshots for DockerSandbox {
         // Begun, it goes on to its end: a commit that nobody waits for would leave an image that nobody knows.
         detached(async move {
             let _alone = still.write().await;
-            let found = asleep::awake(&engine, &container).await?;
+            let (found, taken) = tokio::join!(asleep::awake(&engine, &container), taken(&engine, &id));
+            let (found, taken) = (found?, taken?);
             let born = found.labels.get(BORN).and_then(|text| text.parse::<u128>().ok()).unwrap_or_default();
             let restored = found.labels.get(RESTORED).filter(|id| !id.is_empty());
-            let since =
-                taken(&engine, &id).await?.into_iter().rfind(|info| nanoseconds(info.created_at) > born);
+            let since = taken.into_iter().rfind(|info| nanoseconds(info.created_at) > born);
             let parent = since.map(|info| info.id.to_string()).or_else(|| restored.cloned());
             let snapshot = SnapshotId::new(random_id("snap").to_lowercase());
             let now = SystemTime::now();
@@ -93,8 +93,8 @@ impl Snapshots for DockerSandbox {
     }
 
     async fn restore(&self, id: &SnapshotId) -> Result<Option<Parts>> {
-        let is_running = self.look().await?.state == ContainerState::Running;
-        let image = find(&self.engine, &self.identity.id, id).await?;
+        let (found, image) = tokio::join!(self.look(), find(&self.engine, &self.identity.id, id));
+        let (is_running, image) = (found?.state == ContainerState::Running, image?);
         let (engine, still) = (self.engine.clone(), Arc::clone(&self.still));
         // One that stands still can be told nothing.
         let old = self.inside.clone().filter(|_| is_running);

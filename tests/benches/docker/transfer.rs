@@ -80,11 +80,14 @@ pub(crate) async fn large(ground: &Ground, row: &Row, report: &mut Report) -> Re
         1,
         rounds,
         async || {
+            // A new file each time: one that replaces another also pays for the care that file systems take of such a rename.
+            sandbox.remove(Remove::new("large").missing_ok()).await?;
             settle();
             let blocks = stream::iter(vec![block.clone(); count]).map(Ok);
             timed(sandbox.upload_file("large", Content::from_stream(blocks, Some(size)))).await
         },
         async || {
+            ground.raw.exec(&container, &["rm", "-f", "/tmp/large"]).await.ok();
             settle();
             let blocks = std::iter::repeat_n(&block[..], count);
             let blocks = std::iter::once(&header.as_bytes()[..]).chain(blocks).chain([&trailer[..]]);

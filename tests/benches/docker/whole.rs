@@ -63,7 +63,7 @@ pub(crate) async fn close(ground: &Ground, row: &Row, report: &mut Report) -> Re
 }
 
 pub(crate) async fn snapshot(ground: &Ground, row: &Row, report: &mut Report) -> Result<()> {
-    let (sandbox, container) = (ground.sandbox().await?, ground.container().await?);
+    let (sandbox, mut container) = (ground.sandbox().await?, ground.container().await?);
     let (ours, raw) = turns(
         1,
         ground.settings.rounds(15),
@@ -81,8 +81,8 @@ pub(crate) async fn snapshot(ground: &Ground, row: &Row, report: &mut Report) ->
             let image = ground.raw.commit(&container).await?;
             let restored = ground.raw.run(&image).await?;
             let taken = begun.elapsed();
-            ground.raw.remove(&restored).await?;
-            ground.raw.remove_image(&image).await?;
+            // As with ours the next one stands on this one: both have as many layers.
+            ground.raw.remove(&std::mem::replace(&mut container, restored)).await?;
             Ok(taken)
         },
     )

@@ -4,10 +4,12 @@
 mod asleep;
 mod bad_input;
 mod cut;
+mod engine;
 mod exec;
 mod isolation;
 mod lifecycle;
 mod network;
+mod restart;
 mod shortcut;
 mod snapshots;
 mod templates;
@@ -17,6 +19,9 @@ mod world;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if restart::is_a_client() {
+        return world::client();
+    }
     let tests = [
         asleep::tests(),
         bad_input::tests(),
@@ -24,6 +29,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         lifecycle::tests(),
         network::tests(),
+        restart::tests(),
         shortcut::tests(),
         snapshots::tests(),
         templates::tests(),

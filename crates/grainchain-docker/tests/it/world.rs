@@ -23,6 +23,15 @@ type Run = dyn Fn(World) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send
 pub(crate) struct Test {
     name: String,
     run: Box<Run>,
+    impossible: Option<&'static str>,
+}
+
+impl Test {
+    /// Reports it as NOT RUN where there is a reason.
+    pub(crate) fn unless(mut self, reason: Option<&'static str>) -> Self {
+        self.impossible = reason;
+        self
+    }
 }
 
 /// The test `name`.
@@ -30,7 +39,7 @@ pub(crate) fn test<F>(name: &str, run: impl Fn(World) -> F + Send + 'static) -> 
 where
     F: Future<Output = Outcome> + Send + 'static,
 {
-    Test { name: name.to_owned(), run: Box::new(move |world| Box::pin(run(world))) }
+    Test { name: name.to_owned(), run: Box::new(move |world| Box::pin(run(world))), impossible: None }
 }
 
 /// A client of its own for each test: everything it makes carries its owner's label and is gone at the end.
@@ -108,6 +117,16 @@ pub(crate) fn refused<T>(
     Ok(error)
 }
 
+/// Runs this program as a client of [`restart`](crate::restart).
+#[expect(clippy::print_stderr, reason = "whoever started it reads why it ended")]
+pub(crate) fn client() -> ExitCode {
+    let runtime = Runtime::new().expect("the machine that runs tests can start threads");
+    if let Err(error) = runtime.block_on(crate::restart::be_a_client()) {
+        eprintln!("{error:?}");
+    }
+    ExitCode::FAILURE
+}
+
 /// Runs `tests` at the engine that answers.
 #[expect(clippy::print_stderr, reason = "tests that cannot run say so aloud")]
 pub(crate) fn run(tests: impl Iterator<Item = Test>) -> ExitCode {
@@ -124,9 +143,10 @@ pub(crate) fn run(tests: impl Iterator<Item = Test>) -> ExitCode {
             runtime.block_on(world.close())?;
             outcome.map_err(|error| Failed::from(error.to_string()))?
         });
-        match &missing {
-            Some(_) => trial.with_kind("NOT RUN: no engine").with_ignored_flag(true),
-            None => trial,
+        match (&missing, test.impossible) {
+            (Some(_), _) => trial.with_kind("NOT RUN: no engine").with_ignored_flag(true),
+            (None, Some(reason)) => trial.with_kind(format!("NOT RUN: {reason}")).with_ignored_flag(true),
+            (None, None) => trial,
         }
     });
     let mut arguments = Arguments::from_args();

@@ -9,6 +9,7 @@ mod dial;
 mod door;
 mod keeper;
 mod kept;
+mod memory;
 mod privileges;
 mod reach;
 mod warden;
@@ -83,6 +84,7 @@ pub fn is_capability(name: &str) -> bool {
 
 /// The sandbox's first process.
 fn guard() -> Result<()> {
+    memory::settle();
     let (boot, environment) = Boot::take()?;
     let root = Root::open("/")?;
     let account = Account::find(&root, &boot.user)?;

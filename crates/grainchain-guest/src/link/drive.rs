@@ -18,6 +18,8 @@ use super::state::{Arrived, State, encode};
 
 /// How much is read at once at least.
 const READ: usize = 256 * 1024;
+/// After how much has arrived whoever waits for it gets a turn: read up to the end of a window first, both sides would wait in turns.
+const TURN: usize = 128 * 1024;
 /// How much is gathered before it is written: about one large frame, because what is gathered cannot be overtaken.
 const GATHER: usize = 64 * 1024;
 /// Down to where that has to be written before more is gathered, so that it does not become two.
@@ -149,11 +151,11 @@ impl Driver {
         cx: &mut Context<'_>,
         opened: &mut impl FnMut(u32, Bytes),
     ) -> Result<Progress, Stopped> {
-        let mut arrived = false;
+        let mut arrived = 0;
         loop {
             let read = self.read(cx)?;
-            arrived |= read;
-            let idle = !read;
+            arrived += read.unwrap_or_default();
+            let (read, idle) = (read.is_some(), read.is_none());
             if read {
                 self.take(opened)?;
             }
@@ -178,7 +180,7 @@ impl Driver {
                 Ok(wrote) => wrote,
                 Err(broken) => {
                     // Who has gone may have said so before, and that can still be read.
-                    while let Ok(true) = self.read(cx) {
+                    while let Ok(Some(_)) = self.read(cx) {
                         self.take(opened)?;
                     }
                     return Err(if shared.lock().over.is_some() { Stopped::Over } else { broken });
@@ -196,7 +198,11 @@ impl Driver {
                     }
                     state.driver = Some(cx.waker().clone());
                 }
-                return Ok(Progress { arrived });
+                return Ok(Progress { arrived: arrived > 0 });
+            }
+            if arrived >= TURN {
+                cx.waker().wake_by_ref();
+                return Ok(Progress { arrived: true });
             }
         }
     }
@@ -222,16 +228,17 @@ impl Driver {
         Ok(())
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Stopped> {
+    /// How much was read, none when nothing is there now.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Option<usize>, Stopped> {
         if self.incoming.capacity() - self.incoming.len() < frame::MAX_PAYLOAD {
             self.incoming.reserve(READ);
         }
         // A future of one poll: a read that is not ready has taken nothing.
         let read = pin!(self.pipe.read_buf(&mut self.incoming));
         match read.poll(cx) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(None),
             Poll::Ready(Ok(0)) => Err(Stopped::Broken(io::ErrorKind::UnexpectedEof.into())),
-            Poll::Ready(Ok(_)) => Ok(true),
+            Poll::Ready(Ok(count)) => Ok(Some(count)),
             Poll::Ready(Err(error)) => Err(Stopped::Broken(error)),
         }
     }
