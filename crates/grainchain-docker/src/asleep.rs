@@ -92,7 +92,8 @@ pub(crate) fn image_name(id: &SandboxId) -> String {
     format!("{REPOSITORY}:{id}")
 }
 
-async fn find(engine: &Engine, container: &str) -> Result<Option<Image>> {
+/// The image in which the sandbox of `container` is asleep.
+pub(crate) async fn find(engine: &Engine, container: &str) -> Result<Option<Image>> {
     // A tag begins with a letter or a digit, or there is none.
     let id =
         id_of(container).filter(|id| id.as_str().starts_with(|first: char| first.is_ascii_alphanumeric()));
@@ -133,7 +134,8 @@ pub(crate) fn is_over(image: &Image, now: SystemTime) -> bool {
     end.is_some_and(|end| end <= now)
 }
 
-/// Puts the sandbox of `identity` to sleep. What it writes in the moment between the commit and the end of its processes is lost.
+/// Puts the sandbox of `identity` to sleep. With a helper nothing runs in it between the image and its end: whatever it has written is in
+/// the image.
 ///
 /// # Errors
 ///
@@ -155,16 +157,9 @@ pub(crate) async fn fall(engine: &Engine, identity: &Identity, inside: Option<&I
         (SNAPSHOT.to_owned(), String::new()),
         (end, at),
     ]);
-    let name = image_name(&identity.id);
     let in_memory = &identity.config.in_memory;
     let source = Source { engine, container: &container, inside, in_memory };
-    source.image(REPOSITORY, identity.id.as_str(), labels).await?;
-    let Err(error) = engine.remove(&container).await else { return Ok(()) };
-    // Not while its container is half removed: then this is all that is left.
-    if engine.inspect(&container).await?.as_ref().is_some_and(is_up) {
-        engine.remove_image(&name).await?;
-    }
-    Err(error)
+    source.into_image(REPOSITORY, identity.id.as_str(), labels).await
 }
 
 /// Wakes up the sandbox in `image`.

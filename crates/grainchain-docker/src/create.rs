@@ -7,10 +7,11 @@ use grainchain_core::types::id::SandboxId;
 use grainchain_core::{CreateRequest, Error, ErrorKind, Result};
 use tar::{EntryType, Header};
 
+use crate::asleep;
 use crate::config::config_folder;
 use crate::engine::{ContainerState, Engine, Image};
 use crate::guest::{Inside, Orders, is_for, new_token};
-use crate::labels::{Identity, KEY, Shown, container_name};
+use crate::labels::{Identity, Shown, container_name};
 use crate::options::{Plan, Source, User, user_of};
 use crate::provider::Shared;
 use crate::replace;
@@ -69,7 +70,12 @@ pub(crate) async fn make(
         _ => plan.spec(&image, lifetime, &identity.labels())?,
     };
     let name = container_name(&id);
-    let new_volumes = missing_volumes(engine, &plan).await?;
+    let (new_volumes, asleep) =
+        tokio::try_join!(missing_volumes(engine, &plan), asleep::find(engine, &name))?;
+    if let Some(asleep) = asleep {
+        // The engine would give the name away once more.
+        return same(Identity::of(&asleep.labels), &identity).map(|own| (own, None)).ok_or_else(taken);
+    }
     let made = engine.create(&name, plan.options.platform.as_deref(), &spec).await;
     match made {
         Ok(_) => {}
@@ -134,14 +140,20 @@ async fn image(shared: &Shared, plan: &Plan) -> Result<Image> {
     }
 }
 
+/// `found`, if the request of `identity` made it.
+fn same(found: Option<Identity>, identity: &Identity) -> Option<Identity> {
+    found.filter(|own| !own.key.is_empty() && own.key == identity.key)
+}
+
+fn taken() -> Error {
+    Error::new(ErrorKind::Conflict, "another sandbox that is stopped has the id of this one")
+        .hint("close it, or create this one again")
+}
+
 /// The sandbox that the same request made before, whose answer was lost.
 async fn adopt(engine: &Engine, name: &str, identity: &Identity, conflict: Error) -> Result<Identity> {
     let Some(found) = engine.inspect(name).await? else { return Err(conflict) };
-    let Some(own) =
-        Identity::of(&found.labels).filter(|own| own.key == identity.key && found.labels.contains_key(KEY))
-    else {
-        return Err(conflict);
-    };
+    let Some(own) = same(Identity::of(&found.labels), identity) else { return Err(conflict) };
     if found.state == ContainerState::Created {
         // The first request may be about to do this; the engine does it once.
         engine.start(name).await?;

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use grainchain_core::types::id::random_id;
 use grainchain_core::{Content, Error, ErrorKind, Result};
-use grainchain_guest::Remote;
+use grainchain_guest::{Held, Remote};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tar::EntryType;
 
+use crate::asleep::is_up;
 use crate::engine::{ContainerState, Engine, Image, gone};
 use crate::guest::{Inside, PLACE, paused};
 use crate::labels::SANDBOX;
@@ -50,21 +51,76 @@ impl Source<'_> {
         &self,
         repository: &str,
         tag: &str,
-        mut labels: HashMap<String, String>,
+        labels: HashMap<String, String>,
     ) -> Result<Image> {
-        let engine = self.engine;
-        labels.insert(KEPT.to_owned(), String::new());
-        match self.inside.filter(|_| !self.in_memory.is_empty()) {
-            None => engine.commit(self.container, repository, tag, labels).await?,
-            Some(inside) => self.keep(inside, repository, tag, labels).await?,
+        self.make(repository, tag, labels, false).await?;
+        self.made(repository, tag).await
+    }
+
+    /// Makes the image as [`image`](Self::image) does, and removes the container. With a helper nothing runs in between. The engine alone
+    /// could not see to that: what it has frozen runs for a moment before it is dead.
+    ///
+    /// # Errors
+    ///
+    /// As there. Then there is no image, and everything goes on, unless the container is half removed.
+    pub(crate) async fn into_image(
+        self,
+        repository: &str,
+        tag: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<()> {
+        let (engine, container) = (self.engine, self.container);
+        // With folders in memory they are held when the image is made.
+        let held = match self.inside.filter(|_| self.in_memory.is_empty()) {
+            Some(inside) => Some(inside.remote().await?.hold_still().await?),
+            None => None,
+        };
+        let ended = async {
+            let _held = self.make(repository, tag, labels, true).await?;
+            self.made(repository, tag).await?;
+            engine.remove(container).await
+        };
+        let ended = ended.await;
+        drop(held);
+        let Err(error) = ended else { return Ok(()) };
+        // Half removed, the image is all that is left.
+        if engine.inspect(container).await?.as_ref().is_some_and(is_up) {
+            engine.remove_image(&format!("{repository}:{tag}")).await?;
         }
-        let image = look(engine, &format!("{repository}:{tag}")).await?;
+        Err(error)
+    }
+
+    /// Its inside, where it takes part in what is to be done.
+    fn with_memory(&self) -> Option<&Inside> {
+        self.inside.filter(|_| !self.in_memory.is_empty())
+    }
+
+    /// Makes the image, with as many layers as there are. What the helper has stopped goes on then, unless it `ends`: then when the
+    /// answer is dropped.
+    async fn make(
+        &self,
+        repository: &str,
+        tag: &str,
+        mut labels: HashMap<String, String>,
+        ends: bool,
+    ) -> Result<Option<Held>> {
+        labels.insert(KEPT.to_owned(), String::new());
+        match self.with_memory() {
+            None => self.engine.commit(self.container, repository, tag, labels).await.map(|()| None),
+            Some(inside) => self.keep(inside, repository, tag, labels, ends).await,
+        }
+    }
+
+    /// The image that was made, with no more layers than are stacked.
+    async fn made(&self, repository: &str, tag: &str) -> Result<Image> {
+        let (engine, name) = (self.engine, format!("{repository}:{tag}"));
+        let image = look(engine, &name).await?;
         if image.layers <= engine.deepest() {
             return Ok(image);
         }
         let flat = flat(engine, &image, repository, tag).await;
         if flat.is_err() {
-            engine.remove_image(&format!("{repository}:{tag}")).await?;
+            engine.remove_image(&name).await?;
         }
         flat
     }
@@ -75,7 +131,8 @@ impl Source<'_> {
         repository: &str,
         tag: &str,
         mut labels: HashMap<String, String>,
-    ) -> Result<()> {
+        ends: bool,
+    ) -> Result<Option<Held>> {
         let engine = self.engine;
         // Its helper could not answer.
         if engine.inspect(self.container).await?.ok_or_else(gone)?.state == ContainerState::Paused {
@@ -93,14 +150,15 @@ impl Source<'_> {
             Ok((half.clone(), filled.await))
         };
         let taken: Result<_> = taken.await;
-        let released = held.release().await;
+        let released = if ends { Ok(Some(held)) } else { held.release().await.map(|()| None) };
         let (half, filled) = taken?;
         let named = async {
             let (container, kept) = filled?;
             let named = async {
-                released?;
+                let held = released?;
                 labels.insert(KEPT.to_owned(), serde_json::to_string(&kept?).unwrap_or_default());
-                engine.commit(&container, repository, tag, labels).await
+                engine.commit(&container, repository, tag, labels).await?;
+                Ok(held)
             };
             let named = named.await;
             engine.remove(&container).await?;

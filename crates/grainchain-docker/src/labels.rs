@@ -17,7 +17,7 @@ pub(crate) const PREFIX: &str = "grainchain.";
 pub(crate) const SANDBOX: &str = "grainchain.sandbox";
 const OWNER: &str = "grainchain.owner";
 /// The key of the `create` that made it.
-pub(crate) const KEY: &str = "grainchain.key";
+const KEY: &str = "grainchain.key";
 const CREATED: &str = "grainchain.created";
 const EXPIRES: &str = "grainchain.expires";
 const CONFIG: &str = "grainchain.config";

@@ -159,6 +159,17 @@ cases! { docker_limits:
         equal("what was there", sh(&sandbox, "wc -c < /scratch/half").await?.trim(), "500000")?;
     }
 
+    fn an_image_that_is_read_only_leaves_memory_to_run_in_when_all_folders_are_full(cx) needs [Files] {
+        let sandbox = cx.create(cx.config().memory_limit(ByteSize::mib(64)).provider_option("read_only", true)).await?;
+        for folder in [".", "/tmp"] {
+            let output = sandbox.execute(format!("cat /dev/zero > {folder}/full")).await?;
+            require(!output.success() && output.stderr().to_lowercase().contains("no space"), format!("{folder}: {}", output.stderr()))?;
+        }
+        for _ in 0..10 { goes_on(&sandbox).await?; }
+        sh(&sandbox, "rm ./full /tmp/full").await?;
+        sandbox.upload_file("note", "x").await?;
+    }
+
     fn a_full_folder_in_memory_is_told_as_exhausted_and_the_old_file_stays(cx) needs [Files] {
         let sandbox = cx.create(cx.config().provider_option("tmpfs", json!({ "/scratch": "1MiB" }))).await?;
         sandbox.upload_file("/scratch/note", "the old one").await?;

@@ -235,11 +235,11 @@ impl Plan {
         let mut folders: BTreeMap<&str, String> = BTreeMap::new();
         let asked = self.options.tmpfs.iter().flatten();
         let sized = asked.map(|(path, size)| (path.as_str(), format!(",size={}", size.as_u64())));
-        let own = ["/tmp", self.working_directory.as_str()];
-        let own = own
-            .into_iter()
-            .filter(|_| self.options.read_only.unwrap_or(false))
-            .map(|path| (path, String::new()));
+        // Full, both leave something to run in. A limit of the engine's own would be half of its machine.
+        let part =
+            |of: u64| self.memory.map(|memory| format!(",size={}", memory.as_u64() / of)).unwrap_or_default();
+        let own = [("/tmp", part(4)), (self.working_directory.as_str(), part(2))];
+        let own = own.into_iter().filter(|_| self.options.read_only.unwrap_or(false));
         for (path, size) in own.chain(sized) {
             if !path.starts_with('/') || path == "/" {
                 return Err(Error::bad_request(format!(
@@ -341,7 +341,8 @@ mod tests {
     fn a_read_only_image_leaves_the_workspace_and_tmp_writable_for_the_user() {
         let spec = spec(SandboxConfig::default().provider_option("read_only", true));
         let tmpfs = &spec["HostConfig"]["Tmpfs"];
-        assert_eq!(tmpfs["/workspace"], "rw,exec,nosuid,nodev,uid=1000,gid=1000");
+        assert_eq!(tmpfs["/workspace"], "rw,exec,nosuid,nodev,uid=1000,gid=1000,size=1073741824");
+        assert_eq!(tmpfs["/tmp"], "rw,exec,nosuid,nodev,uid=1000,gid=1000,size=536870912");
         assert_eq!(
             (spec["HostConfig"]["ReadonlyRootfs"].as_bool(), tmpfs.as_object().unwrap().len()),
             (Some(true), 2)

@@ -1,7 +1,8 @@
 //! Sandboxes that are stopped and woken up.
 
 use grainchain_core::{
-    DryRun, ErrorKind, ListFilter, Provider, Sandbox, SandboxConfig, SandboxInfo, SandboxStatus,
+    CreateRequest, DryRun, ErrorKind, ListFilter, Provider, Sandbox, SandboxConfig, SandboxInfo,
+    SandboxStatus,
 };
 use grainchain_docker::{Docker, DockerConfig, GuestKind};
 use libtest_mimic::Failed;
@@ -25,6 +26,8 @@ pub(crate) fn tests() -> Vec<Test> {
         test("asleep::it_is_woken_up_again_and_again", it_is_woken_up_again_and_again),
         test("asleep::a_paused_one_is_stopped", a_paused_one_is_stopped),
         test("asleep::what_would_lose_files_is_refused", what_would_lose_files_is_refused),
+        test("asleep::what_runs_writes_nothing_more", what_runs_writes_nothing_more),
+        test("asleep::the_same_request_finds_it", the_same_request_finds_it),
         test("asleep::a_client_killed_half_way_leaves_one", a_client_killed_half_way_leaves_one),
     ]
 }
@@ -247,6 +250,50 @@ async fn what_would_lose_files_is_refused(world: World) -> Outcome {
     named.close().await?;
     world.client.volumes()?.delete(&volume.as_str().into()).await?;
     Ok(())
+}
+
+/// Into the image, then into a volume, which no image holds: a later number there was written after the image was made.
+async fn what_runs_writes_nothing_more(world: World) -> Outcome {
+    let volume = format!("grainchain-{}", world.owner);
+    let config = || {
+        SandboxConfig::default()
+            .provider_option("user", "root")
+            .provider_option("volumes", serde_json::json!([format!("{volume}:/shared")]))
+    };
+    let in_memory = config().provider_option("tmpfs", serde_json::json!({ "/scratch": "1MiB" }));
+    let helped = with_helper()?;
+    for (config, folder) in [(config(), "."), (in_memory, "/scratch")] {
+        let sandbox = helped.create(config).await?;
+        let line = format!("i=0; while :; do i=$((i+1)); echo $i > {folder}/f; echo $i > /shared/f; done");
+        sh(&sandbox, &format!("({line}) >/dev/null 2>&1 &")).await?;
+        sh(&sandbox, "until [ -s /shared/f ]; do :; done").await?;
+        sandbox.terminate().await?;
+        sandbox.wake_up().await?;
+        let numbers = sh(&sandbox, &format!("cat {folder}/f /shared/f; rm /shared/f")).await?;
+        let numbers: Vec<i64> = numbers.lines().filter_map(|line| line.parse().ok()).collect();
+        // It may have been stopped between emptying a file and filling it.
+        assert!(
+            numbers.len() == 1 || numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])),
+            "{numbers:?}"
+        );
+        sandbox.close().await?;
+    }
+    Ok(world.client.volumes()?.delete(&volume.as_str().into()).await?)
+}
+
+async fn the_same_request_finds_it(world: World) -> Outcome {
+    let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Helper))?;
+    let key = format!("key-{}", world.owner);
+    let request = || CreateRequest::new(SandboxConfig::default(), key.clone(), world.owner.clone());
+    let id = docker.create(request()).await?.id;
+    let sandbox = world.client.connect(id.clone()).await?;
+    sh(&sandbox, "echo kept > f").await?;
+    sandbox.terminate().await?;
+    assert_eq!(docker.create(request()).await?.id, id);
+    assert_eq!(listed(&world).await?, [SandboxStatus::Stopped]);
+    sandbox.wake_up().await?;
+    assert_eq!(sh(&sandbox, "cat f").await?, "kept\n");
+    Ok(sandbox.close().await?)
 }
 
 /// A world at the engine's socket that `cut` is.
