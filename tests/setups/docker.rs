@@ -16,8 +16,8 @@ const PYTHON: &str = "grainchain-test/python:1";
 const SETUPS: &[(&str, GuestKind, &str, bool, bool)] = &[
     ("docker", GuestKind::Helper, TINY, false, false),
     ("docker-root", GuestKind::Helper, PYTHON, true, true),
-    ("docker-python", GuestKind::Helper, PYTHON, false, false),
-    ("docker-tiny-root", GuestKind::Helper, TINY, true, true),
+    ("docker-python", GuestKind::Helper, PYTHON, false, true),
+    ("docker-tiny-root", GuestKind::Helper, TINY, true, false),
     ("docker-engine", GuestKind::Engine, TINY, false, false),
     ("docker-engine-root", GuestKind::Engine, PYTHON, true, true),
 ];
@@ -25,6 +25,11 @@ const SETUPS: &[(&str, GuestKind, &str, bool, bool)] = &[
 /// The names of the set-ups here.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SETUPS.iter().map(|(name, ..)| *name)
+}
+
+/// Whether clients of the set-up `name` reach helpers by way of the engine.
+fn has_bridge(name: &str) -> bool {
+    ["docker-python", "docker-tiny-root"].contains(&name)
 }
 
 /// The set-up `name`; none, and aloud, where no engine answers or the image is missing.
@@ -39,7 +44,8 @@ pub(crate) fn setup(name: &'static str) -> Option<Setup> {
         if is_read_only {
             container.read_only = Some(true);
         }
-        Docker::new(DockerConfig::default().image(image).guest(guest).container(container))
+        let config = DockerConfig::default().image(image).guest(guest).container(container);
+        Docker::new(config.shortcut(!has_bridge(name)))
     };
     match provider().and_then(|docker| answers(docker, image)) {
         Ok(()) => {

@@ -13,6 +13,8 @@ use crate::types::content::{ByteStream, Content};
 /// How much is handed over at once, and how many such chunks may wait: enough to keep both sides busy, little enough to forget.
 const CHUNK: usize = 256 * 1024;
 const CHUNKS: usize = 4;
+/// How many pieces make a chunk at most.
+const MOST_GATHERED: usize = 64;
 
 /// Runs `work` where blocking is allowed. Dropping the future does not stop the work.
 ///
@@ -123,7 +125,10 @@ async fn feed<T>(
 /// What is there of `stream` after its chunk `first`, about one chunk's worth: each handing over may wake a thread.
 fn gathered(first: Bytes, stream: &mut Fuse<ByteStream>) -> (Vec<Bytes>, Result<()>) {
     let (mut size, mut chunks) = (first.len(), vec![first]);
-    while size < CHUNK {
+    for _ in 1..MOST_GATHERED {
+        if size >= CHUNK {
+            break;
+        }
         match stream.next().now_or_never() {
             Some(Some(Ok(chunk))) => {
                 size += chunk.len();

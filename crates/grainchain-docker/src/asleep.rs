@@ -157,8 +157,7 @@ pub(crate) async fn fall(engine: &Engine, identity: &Identity, inside: Option<&I
         (SNAPSHOT.to_owned(), String::new()),
         (end, at),
     ]);
-    let in_memory = &identity.config.in_memory;
-    let source = Source { engine, container: &container, inside, in_memory };
+    let source = Source { engine, container: &container, inside, apart: &identity.config.apart };
     source.into_image(REPOSITORY, identity.id.as_str(), labels).await
 }
 
@@ -199,7 +198,7 @@ pub(crate) async fn rise(
         Err(error) => return Err(error),
     };
     let risen = async {
-        let inside = replace::start(engine, &name, &identity, stills).await?;
+        let inside = replace::start(engine, &container, &identity, stills).await?;
         kept::bring_back(engine, image, &kept, inside.as_deref()).await?;
         Ok(inside)
     };
@@ -298,6 +297,7 @@ mod tests {
             size: 0,
             user: String::new(),
             layers: 1,
+            volumes: vec![],
         };
         assert_eq!(sandbox_of(&image), Some("sb_1".into()));
         assert_eq!(info_of(&image).unwrap().status, grainchain_core::SandboxStatus::Error);

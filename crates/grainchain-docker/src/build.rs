@@ -14,7 +14,7 @@ use grainchain_core::{Error, ErrorKind, Result, blocking};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::engine::{BuildSource, Engine, Image};
+use crate::engine::{BUILD, BuildSource, Engine, Image, within};
 use crate::hash::hex_of;
 use crate::options::ContainerOptions;
 use crate::progress::{Progress, Watcher};
@@ -114,7 +114,7 @@ impl Recipe {
             buildkit: engine.has_buildkit().await?,
         };
         let content = blocking::produce(move |writer| context.fold(writer));
-        run(engine, &source, content.into_stream(), watcher).await?;
+        within("build the image", BUILD, run(engine, &source, content.into_stream(), watcher)).await?;
         engine.image(&tag).await?.ok_or_else(|| {
             Error::new(ErrorKind::Server, "the engine says that it built the image, and does not have it")
                 .option("dockerfile")

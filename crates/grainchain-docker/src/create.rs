@@ -31,6 +31,7 @@ pub(crate) async fn make(
     let plan = Plan::new(&shared.config, &request.config)?;
     let engine = &shared.engine;
     let image = image(shared, &plan).await?;
+    let plan = plan.with_volumes_of(&image);
     if let Some(helper) = &shared.helper {
         check_machine(shared).await?;
         helper.ensure(engine, &image.id).await?;
@@ -56,7 +57,8 @@ pub(crate) async fn make(
             cpus: plan.cpus,
             keep_alive: request.config.keep_alive || !request.config.auto_cleanup,
             outside: plan.outside(shared.config.guest),
-            in_memory: if shared.helper.is_some() { plan.in_memory() } else { Vec::new() },
+            apart: if shared.helper.is_some() { plan.apart() } else { Vec::new() },
+            is_hidden: plan.is_hidden(),
             lease: Some(plan.lease),
         },
         token: shared.helper.as_ref().map(|_| new_token()),
@@ -70,21 +72,33 @@ pub(crate) async fn make(
         _ => plan.spec(&image, lifetime, &identity.labels())?,
     };
     let name = container_name(&id);
-    let (new_volumes, asleep) =
-        tokio::try_join!(missing_volumes(engine, &plan), asleep::find(engine, &name))?;
-    if let Some(asleep) = asleep {
-        // The engine would give the name away once more.
-        return same(Identity::of(&asleep.labels), &identity).map(|own| (own, None)).ok_or_else(taken);
+    let new_volumes = missing_volumes(engine, &plan).await?;
+    if plan.options.disk.is_some() {
+        has_quotas(engine).await?;
     }
-    let made = engine.create(&name, plan.options.platform.as_deref(), &spec).await;
-    match made {
-        Ok(_) => {}
+    let made = engine.create_told(&name, plan.options.platform.as_deref(), &spec).await;
+    let container = match made {
+        Ok((container, warnings)) => match warnings.iter().find_map(|warning| discarded(warning)) {
+            None => container,
+            Some(refusal) => {
+                tidy(engine, Some(&container), &new_volumes).await;
+                return Err(refusal);
+            }
+        },
         Err(error) if error.kind() == ErrorKind::Conflict => {
             return adopt(engine, &name, &identity, error).await.map(|own| (own, None));
         }
         Err(error) => {
             tidy(engine, None, &new_volumes).await;
             return Err(explained(error, &plan));
+        }
+    };
+    // Whoever puts it to sleep makes the image before the name is free.
+    match sleeping(engine, &identity).await {
+        Ok(None) => {}
+        answer => {
+            tidy(engine, Some(&container), &new_volumes).await;
+            return answer.and_then(|own| own.ok_or_else(taken)).map(|own| (own, None));
         }
     }
     let ready = async {
@@ -95,7 +109,7 @@ pub(crate) async fn make(
         if is_unwanted() {
             return Err(Error::new(ErrorKind::Conflict, "nobody waits for the sandbox any more"));
         }
-        replace::start(engine, &name, &identity, &shared.stills).await
+        replace::start(engine, &container, &identity, &shared.stills).await
     };
     match ready.await {
         Ok(inside) => Ok((identity, inside)),
@@ -104,6 +118,35 @@ pub(crate) async fn make(
             Err(explained(error, &plan))
         }
     }
+}
+
+/// Refuses a limit on the disk where the engine would take it and not keep it.
+async fn has_quotas(engine: &Engine) -> Result<()> {
+    let (_, info) = engine.describe().await?;
+    let status = info.driver_status.into_iter().flatten().flatten();
+    if !status.into_iter().any(|word| word.starts_with("io.containerd.snapshotter")) {
+        return Ok(());
+    }
+    let remedy = "leave it out, or use an engine with overlay2 on xfs with project quotas";
+    Err(Error::unsupported("a limit on the disk with containerd's image store", remedy).option("disk"))
+}
+
+/// The refusal for a limit that the engine leaves out, if `warning` says that.
+fn discarded(warning: &str) -> Option<Error> {
+    let said = warning.to_lowercase();
+    if !said.contains("discarded") {
+        return None;
+    }
+    let options = [("pids", "pids"), ("memory limit", "memory_limit"), ("cpu", "cpu_limit")];
+    let (_, option) = options.into_iter().find(|(word, _)| said.contains(word))?;
+    let what = format!("the engine cannot keep the limit `{option}`: {}", warning.escape_debug());
+    let hint = "mend the engine's control groups, or set `memory = 0`, `pids = 0` for no limit";
+    Some(
+        Error::new(ErrorKind::Unsupported, what)
+            .hint(hint)
+            .option(option)
+            .effect(grainchain_core::Effect::None),
+    )
 }
 
 /// Refuses engines on other machines than the helper's.
@@ -143,6 +186,16 @@ async fn image(shared: &Shared, plan: &Plan) -> Result<Image> {
 /// `found`, if the request of `identity` made it.
 fn same(found: Option<Identity>, identity: &Identity) -> Option<Identity> {
     found.filter(|own| !own.key.is_empty() && own.key == identity.key)
+}
+
+/// The sandbox that the request of `identity` made before and that is asleep. One whose lifetime is over is gone.
+async fn sleeping(engine: &Engine, identity: &Identity) -> Result<Option<Identity>> {
+    let Some(image) = asleep::find(engine, &container_name(&identity.id)).await? else { return Ok(None) };
+    if asleep::is_over(&image, SystemTime::now()) {
+        crate::snapshots::remove_all(engine, &identity.id).await?;
+        return Ok(None);
+    }
+    same(Identity::of(&image.labels), identity).ok_or_else(taken).map(Some)
 }
 
 fn taken() -> Error {
@@ -308,6 +361,23 @@ mod tests {
         assert_eq!(number_of(&tar, "node:7"), Some((1000, 7)));
         assert_eq!(number_of(&tar, "nod"), None);
         assert_eq!(number_of(b"no tar", "node"), None);
+    }
+
+    #[test]
+    fn a_limit_that_the_engine_leaves_out_is_refused_by_name() {
+        let option = |warning: &str| {
+            discarded(warning).map(|error| error.failed_option().unwrap_or_default().to_owned())
+        };
+        let lost = |what: &str| {
+            format!("Your kernel does not support {what} capabilities or the cgroup is not mounted.")
+        };
+        let memory = format!("{} Limitation discarded.", lost("memory limit"));
+        assert_eq!(option(&memory).as_deref(), Some("memory_limit"));
+        let pids = format!("{} PIDs limit discarded.", lost("PIDs limit"));
+        assert_eq!(option(&pids).as_deref(), Some("pids"));
+        // There may be no swap, and then nothing is lost.
+        assert_eq!(option(&format!("{} Memory limited without swap.", lost("swap limit"))), None);
+        assert_eq!(option("Published ports are discarded when using host network mode"), None);
     }
 
     #[test]

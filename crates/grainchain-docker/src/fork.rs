@@ -58,7 +58,7 @@ impl Fork for DockerSandbox {
                     engine: &engine,
                     container: &container,
                     inside: inside.as_deref(),
-                    in_memory: &origin.config.in_memory,
+                    apart: &origin.config.apart,
                 };
                 (engine.inspect_raw(&container).await, source.image(REPOSITORY, &tag, labels).await?)
             };
@@ -125,11 +125,11 @@ async fn start(
     let (name, kept) = (container_name(&copy.id), kept::of(image)?);
     // Whoever finds it by its name finds it whole.
     let first = if kept.is_empty() { name.clone() } else { format!("{name}{NEXT}") };
-    engine.create(&first, None, &spec).await?;
-    let inside = replace::start(engine, &first, copy, stills).await?;
+    let container = engine.create(&first, None, &spec).await?;
+    let inside = replace::start(engine, &container, copy, stills).await?;
     if first != name {
         kept::bring_back(engine, image, &kept, inside.as_deref()).await?;
-        engine.rename(&first, &name).await?;
+        engine.rename(&container, &name).await?;
     }
     Ok(inside)
 }

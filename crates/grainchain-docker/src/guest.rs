@@ -17,7 +17,7 @@ pub(crate) use orders::{Orders, new_token};
 pub(crate) use pipe::FramedPipe;
 pub(crate) use ports::Ways;
 pub(crate) use program::{helper, is_for};
-pub(crate) use volume::HelperVolume;
+pub(crate) use volume::{FILLER, HELPER, HelperVolume};
 
 /// Where the helper's volume is in every container that has one.
 pub(crate) const PLACE: &str = "/.grainchain";

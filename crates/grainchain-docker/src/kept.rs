@@ -1,5 +1,5 @@
-//! Folders in memory, which no commit holds: the helper packs them while every process stands still, and they lie in the image of a
-//! snapshot or a fork as files below the place that the helper's volume hides in every sandbox.
+//! Folders that no commit holds, in memory or in volumes without a name: the helper packs them while every process stands still, and they
+//! lie in the image of a snapshot or a fork as files below the place that the helper's volume hides in every sandbox.
 
 mod pieces;
 
@@ -13,15 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tar::EntryType;
 
-use crate::asleep::is_up;
 use crate::engine::{ContainerState, Engine, Image, gone};
 use crate::guest::{Inside, PLACE, paused};
 use crate::labels::SANDBOX;
 
-/// On an image: what it holds of folders in memory, as JSON. Empty where that is nothing, and on every container.
+/// On an image: what it holds of folders apart, as JSON. Empty where that is nothing, and on every container.
 pub(crate) const KEPT: &str = "grainchain.kept";
 
-/// One folder in memory.
+/// One folder apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     /// Where it is in the sandbox.
@@ -37,8 +36,8 @@ pub(crate) struct Source<'a> {
     pub(crate) container: &'a str,
     /// Where it has a helper.
     pub(crate) inside: Option<&'a Inside>,
-    /// The folders in memory.
-    pub(crate) in_memory: &'a [String],
+    /// The folders that no commit holds.
+    pub(crate) apart: &'a [String],
 }
 
 impl Source<'_> {
@@ -46,7 +45,7 @@ impl Source<'_> {
     ///
     /// # Errors
     ///
-    /// `Conflict` when the sandbox is paused and has folders in memory; the engine's and the helper's refusals.
+    /// `Conflict` when the sandbox is paused and has folders apart; the engine's and the helper's refusals.
     pub(crate) async fn image(
         &self,
         repository: &str,
@@ -62,7 +61,7 @@ impl Source<'_> {
     ///
     /// # Errors
     ///
-    /// As there. Then there is no image, and everything goes on, unless the container is half removed.
+    /// As there. Then everything goes on, unless the container is half removed.
     pub(crate) async fn into_image(
         self,
         repository: &str,
@@ -70,29 +69,25 @@ impl Source<'_> {
         labels: HashMap<String, String>,
     ) -> Result<()> {
         let (engine, container) = (self.engine, self.container);
-        // With folders in memory they are held when the image is made.
-        let held = match self.inside.filter(|_| self.in_memory.is_empty()) {
+        // With folders apart they are held when the image is made.
+        let held = match self.inside.filter(|_| self.apart.is_empty()) {
             Some(inside) => Some(inside.remote().await?.hold_still().await?),
             None => None,
         };
         let ended = async {
             let _held = self.make(repository, tag, labels, true).await?;
             self.made(repository, tag).await?;
-            engine.remove(container).await
+            engine.remove(container).await.map(drop)
         };
+        // Whatever became of the removal, the image stays: a container that runs comes before it, and one that does not was all there is.
         let ended = ended.await;
         drop(held);
-        let Err(error) = ended else { return Ok(()) };
-        // Half removed, the image is all that is left.
-        if engine.inspect(container).await?.as_ref().is_some_and(is_up) {
-            engine.remove_image(&format!("{repository}:{tag}")).await?;
-        }
-        Err(error)
+        ended
     }
 
     /// Its inside, where it takes part in what is to be done.
-    fn with_memory(&self) -> Option<&Inside> {
-        self.inside.filter(|_| !self.in_memory.is_empty())
+    fn with_some_apart(&self) -> Option<&Inside> {
+        self.inside.filter(|_| !self.apart.is_empty())
     }
 
     /// Makes the image, with as many layers as there are. What the helper has stopped goes on then, unless it `ends`: then when the
@@ -105,7 +100,7 @@ impl Source<'_> {
         ends: bool,
     ) -> Result<Option<Held>> {
         labels.insert(KEPT.to_owned(), String::new());
-        match self.with_memory() {
+        match self.with_some_apart() {
             None => self.engine.commit(self.container, repository, tag, labels).await.map(|()| None),
             Some(inside) => self.keep(inside, repository, tag, labels, ends).await,
         }
@@ -144,7 +139,7 @@ impl Source<'_> {
             let half = engine.commit_unnamed(self.container, labels.clone()).await?;
             let filled = async {
                 let container = unstarted(engine, &half).await?;
-                let kept = fill(engine, &container, &remote, self.in_memory).await;
+                let kept = fill(engine, &container, &remote, self.apart).await;
                 Ok::<_, Error>((container, kept))
             };
             Ok((half.clone(), filled.await))
@@ -201,7 +196,7 @@ fn opening() -> Result<Vec<u8>> {
     Ok(entries.concat())
 }
 
-/// What `image` holds of folders in memory.
+/// What `image` holds of folders apart.
 pub(crate) fn of(image: &Image) -> Result<Vec<Kept>> {
     match image.labels.get(KEPT).filter(|text| !text.is_empty()) {
         None => Ok(Vec::new()),
@@ -209,7 +204,7 @@ pub(crate) fn of(image: &Image) -> Result<Vec<Kept>> {
     }
 }
 
-/// Fills the folders in memory of a sandbox that was just started from `image`.
+/// Fills the folders apart of a sandbox that was just started from `image`.
 ///
 /// # Errors
 ///
@@ -225,7 +220,7 @@ pub(crate) async fn bring_back(
     }
     let inside = inside.ok_or_else(|| {
         Error::unsupported(
-            "folders in memory without a helper",
+            "folders that no commit holds without a helper",
             "set guest = \"helper\" in [providers.docker]",
         )
     })?;
@@ -308,6 +303,7 @@ mod tests {
             size: 0,
             user: String::new(),
             layers: 1,
+            volumes: vec![],
         }
     }
 

@@ -58,9 +58,12 @@ pub(crate) struct Shown {
     /// Places whose content no image holds.
     #[serde(default)]
     pub(crate) outside: Vec<String>,
-    /// Folders in memory, which the helper keeps beside an image.
+    /// Folders that no commit holds, which the helper keeps beside an image.
     #[serde(default)]
-    pub(crate) in_memory: Vec<String>,
+    pub(crate) apart: Vec<String>,
+    /// Its runtime may keep what it writes where no commit finds it.
+    #[serde(default)]
+    pub(crate) is_hidden: bool,
     /// How long it lives without a client, where that can be told.
     #[serde(default)]
     pub(crate) lease: Option<Duration>,
@@ -70,9 +73,12 @@ impl Shown {
     /// Whether an image of the container, and what is kept beside it, holds what lies in the working directory.
     pub(crate) fn is_kept_by_images(&self) -> bool {
         let place = self.working_directory.as_str();
-        !self.outside.iter().any(|outside| {
-            place.strip_prefix(outside.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        !self.is_hidden
+            && !self.outside.iter().any(|outside| {
+                place
+                    .strip_prefix(outside.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
     }
 }
 

@@ -1,10 +1,10 @@
 //! The network of a sandbox that runs: closed, and opened again.
 
-use grainchain_core::{Error, ErrorKind, NetworkPolicy, Result, SandboxId};
+use grainchain_core::{Error, ErrorKind, NetworkPolicy, Result};
 use serde_json::{Value, json};
 
 use crate::engine::Engine;
-use crate::labels::{NETWORK, container_name};
+use crate::labels::NETWORK;
 
 /// The engine's name for having none but the loopback.
 const NONE: &str = "none";
@@ -46,37 +46,36 @@ impl Attached {
     }
 }
 
-/// Makes the network of the sandbox `id` as `policy` says. `usual` is the one of sandboxes that name none.
+/// Makes the network of the container `name` as `policy` says. `usual` is the one of sandboxes that name none.
 ///
 /// # Errors
 ///
 /// `NotFound` for networks that are not there, `Unsupported` for policies other than `Off` and `Open`.
 pub(crate) async fn set(
     engine: &Engine,
-    id: &SandboxId,
+    name: &str,
     policy: NetworkPolicy,
     usual: Option<&str>,
 ) -> Result<()> {
-    let name = container_name(id);
-    let attached = Attached::of(&engine.inspect_raw(&name).await?);
+    let attached = Attached::of(&engine.inspect_raw(name).await?);
     match policy {
         NetworkPolicy::Off => {
             for network in attached.open() {
-                engine.leave(network, &name).await?;
+                engine.leave(network, name).await?;
             }
             // Without any network at all the engine would give it its first one back when it starts it again.
             if attached.now.iter().any(|network| network == NONE) {
                 return Ok(());
             }
-            engine.join(NONE, &name).await
+            engine.join(NONE, name).await
         }
         NetworkPolicy::Open if attached.open().next().is_some() => Ok(()),
         NetworkPolicy::Open => {
             let network = attached.to_open(usual);
             // Nothing else can be joined while it is in this one.
-            engine.leave(NONE, &name).await?;
-            let Err(error) = engine.join(network, &name).await else { return Ok(()) };
-            engine.join(NONE, &name).await?;
+            engine.leave(NONE, name).await?;
+            let Err(error) = engine.join(network, name).await else { return Ok(()) };
+            engine.join(NONE, name).await?;
             Err(if error.kind() == ErrorKind::NotFound && error.message().contains(network) {
                 Error::not_found(format!("the engine has no network `{network}`"))
                     .hint("make it first, or set network to bridge in [providers.docker]")

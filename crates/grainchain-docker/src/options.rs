@@ -2,6 +2,7 @@
 
 mod container;
 mod mounts;
+mod places;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ pub use container::{ContainerOptions, Pull, Ulimit};
 pub(crate) use mounts::{Mount, Port};
 pub(crate) use spec::{User, user_of};
 
-use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
+use crate::config::{DEFAULT_IMAGE, DockerConfig};
 use crate::engine::reference;
 
 /// Where commands start when nothing else is asked for.
@@ -74,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) lease: Duration,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) ports: Vec<Port>,
+    /// Where the image has volumes that nobody gave a name.
+    pub(crate) declared: Vec<String>,
     pub(crate) options: ContainerOptions,
 }
 
@@ -145,34 +148,9 @@ impl Plan {
             lease,
             mounts,
             ports,
+            declared: Vec::new(),
             options,
         })
-    }
-}
-
-impl Plan {
-    /// Places whose content no snapshot holds: volumes, which others may share, and without a helper folders in memory.
-    pub(crate) fn outside(&self, guest: GuestKind) -> Vec<String> {
-        let mut places: Vec<String> = self.mounts.iter().map(|mount| mount.target.clone()).collect();
-        if guest == GuestKind::Engine {
-            places.extend(self.in_memory());
-        }
-        places.sort();
-        places.dedup();
-        places
-    }
-
-    /// Folders in memory: those asked for and, where the image cannot be changed, the places that commands write to. Outer ones first.
-    pub(crate) fn in_memory(&self) -> Vec<String> {
-        let mut places: Vec<String> =
-            self.options.tmpfs.iter().flatten().map(|(path, _)| path.clone()).collect();
-        if self.options.read_only.unwrap_or(false) {
-            places.extend(["/tmp".to_owned(), self.working_directory.clone()]);
-        }
-        places.retain(|place| self.mounts.iter().all(|mount| mount.target != *place));
-        places.sort();
-        places.dedup();
-        places
     }
 }
 
@@ -328,25 +306,6 @@ mod tests {
         let config = SandboxConfig::default().provider_option("ports", json!(["8080:80"]));
         assert_eq!(plan(config.clone()).unwrap_err().failed_option(), Some("ports"));
         assert_eq!(plan(config.network(NetworkPolicy::Open)).unwrap().ports.len(), 1);
-    }
-
-    #[test]
-    fn what_no_snapshot_holds_is_known() {
-        let outside = |config: SandboxConfig| plan(config).unwrap().outside(GuestKind::Engine);
-        assert!(outside(SandboxConfig::default()).is_empty());
-        let config = SandboxConfig::default().provider_option("read_only", true);
-        assert_eq!(outside(config), ["/tmp", "/workspace"]);
-        let config = SandboxConfig::default()
-            .provider_option("volumes", json!(["cache:/cache"]))
-            .provider_option("tmpfs", json!({ "/scratch": "1MiB" }));
-        assert_eq!(outside(config.clone()), ["/cache", "/scratch"]);
-        let with_helper = plan(config).unwrap();
-        assert_eq!(with_helper.outside(GuestKind::Helper), ["/cache"]);
-        assert_eq!(with_helper.in_memory(), ["/scratch"]);
-        let config = SandboxConfig::default()
-            .provider_option("read_only", true)
-            .provider_option("volumes", json!(["own:/workspace"]));
-        assert_eq!(plan(config).unwrap().in_memory(), ["/tmp"]);
     }
 
     #[test]

@@ -107,8 +107,9 @@ impl Docker {
         detached(async move {
             let still = shared.stills.of(&id);
             let _alone = still.write().await;
-            asleep::awake(&shared.engine, &container_name(&id)).await?;
-            network::set(&shared.engine, &id, policy, shared.config.container.network.as_deref()).await
+            let name = container_name(&id);
+            asleep::awake(&shared.engine, &name).await?;
+            network::set(&shared.engine, &name, policy, shared.config.container.network.as_deref()).await
         })
         .await
     }
@@ -143,6 +144,7 @@ impl Shared {
             Shown {
                 working_directory: plan.working_directory.clone(),
                 outside: plan.outside(self.config.guest),
+                is_hidden: plan.is_hidden(),
                 ..Shown::default()
             }
             .is_kept_by_images()
@@ -221,6 +223,11 @@ impl Provider for Docker {
         ];
         for (_, option) in limits.into_iter().filter(|(works, _)| *works == Some(false)) {
             notes.push(format!("the engine's kernel cannot enforce `{option}`"));
+        }
+        let mut runtimes: Vec<_> = info.runtimes.into_iter().flatten().map(|(name, _)| name).collect();
+        runtimes.sort();
+        if !runtimes.is_empty() {
+            notes.push(format!("the engine's runtimes are {}", runtimes.join(", ")));
         }
         if !engine.has_buildkit().await? {
             notes.push("images are built by the classic builder: RUN --mount does not work".to_owned());

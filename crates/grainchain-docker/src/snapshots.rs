@@ -83,7 +83,7 @@ impl Snapshots for DockerSandbox {
                 engine: &engine,
                 container: &container,
                 inside: inside.as_deref(),
-                in_memory: &config.in_memory,
+                apart: &config.apart,
             };
             let image = source.image(REPOSITORY, snapshot.as_str(), labels).await?;
             info_of(&image)

@@ -9,6 +9,7 @@ use grainchain_core::{DryRun, Result};
 use crate::asleep;
 use crate::engine::{Container, ContainerState, Engine, Image, age};
 use crate::fork::{FORK, release};
+use crate::guest::{FILLER, HELPER};
 use crate::labels::{SANDBOX, container_name};
 use crate::replace::{LAST, NEXT};
 use crate::snapshots::{SNAPSHOT, remove_image};
@@ -41,6 +42,15 @@ pub(crate) async fn sweep(engine: &Engine, dry_run: DryRun) -> Result<Vec<String
         match (fault, container.name.strip_suffix(LAST)) {
             (Fault::Displaced, Some(place)) => engine.rename(&container.name, place).await?,
             _ => drop(engine.remove(&container.name).await?),
+        }
+    }
+    for filler in engine.containers(&[HELPER.to_owned()]).await? {
+        if !is_filler(&filler, SystemTime::now()) {
+            continue;
+        }
+        found.push(format!("container {}", filler.name));
+        if dry_run == DryRun::No {
+            engine.remove(&filler.name).await?;
         }
     }
     let (needless, asleep): (Vec<_>, Vec<_>) = asleep::all(engine)
@@ -81,6 +91,12 @@ pub(crate) async fn sweep(engine: &Engine, dry_run: DryRun) -> Result<Vec<String
         }
     }
     Ok(found)
+}
+
+/// Whether `container` was to fill the helper's volume, and that was cut off.
+fn is_filler(container: &Container, now: SystemTime) -> bool {
+    let age = container.created.and_then(|created| age(created, now));
+    container.name.starts_with(FILLER) && age.is_some_and(|age| age >= YOUNG)
 }
 
 /// Whether nobody needs `image`, which is or was that of a sandbox asleep.
@@ -156,6 +172,7 @@ mod tests {
             size: 0,
             user: String::new(),
             layers: 0,
+            volumes: vec![],
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
         is_needless(&image, containers.as_slice(), now)

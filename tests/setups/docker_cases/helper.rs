@@ -1,6 +1,7 @@
 //! The helper attacked by commands: its program, its socket, its token, its user.
 
-use grainchain_core::{ErrorKind, Sandbox};
+use grainchain_core::{Client, ErrorKind, Sandbox};
+use grainchain_docker::{Docker, DockerConfig};
 use grainchain_testkit::{Outcome, fails, until};
 
 use super::support::{
@@ -29,6 +30,11 @@ async fn token(sandbox: &Sandbox) -> Outcome<String> {
             .await?;
     require(token.len() >= 16, "the sandbox has no token")?;
     Ok(token)
+}
+
+/// A client that is no root, as far as the way to helpers is concerned.
+fn by_the_engine() -> Outcome<Client> {
+    Ok(Client::new(Docker::new(DockerConfig::default().shortcut(false))?))
 }
 
 /// Waits until the background command that writes into `file` says `word`.
@@ -162,16 +168,18 @@ cases! { docker_helper:
     fn a_bridge_that_the_engine_starts_shows_its_orders_to_nobody(cx) needs [Processes, Files] tags [Heavy] {
         let sandbox = cx.sandbox().await?;
         let token = token(&sandbox).await?;
-        let mut watchers = Vec::new();
+        let (mut watchers, mut bridges) = (Vec::new(), 0);
         for user in EVERYBODY {
             let line = format!("while :; do cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -a '^{BOOT}=' ; done > /tmp/seen-{}", &user[..1]);
             watchers.push(sandbox.spawn(line.as_str()).user(user).await?);
         }
         for _ in 0..20 {
             // Each dials by a program that the engine starts with everything that the first one was told.
-            let other = cx.client().connect(sandbox.id().clone()).await?;
+            let other = by_the_engine()?.connect(sandbox.id().clone()).await?;
             goes_on(&other).await?;
+            bridges += engine(&["top", &container(&sandbox), "-eo", "pid,args"]).await?.matches("helper dial").count();
         }
+        require(bridges >= 20, format!("{bridges} bridges were started"))?;
         for watcher in watchers { watcher.kill().await?; }
         let seen = sh_as(&sandbox, "0:0", "cat /tmp/seen-0 /tmp/seen-1 2>/dev/null || cat /tmp/seen-0; :").await?;
         let others = sh_as(&sandbox, "1000:1000", "cat /tmp/seen-1").await?;

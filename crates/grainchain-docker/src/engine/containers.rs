@@ -59,6 +59,8 @@ pub(crate) struct Container {
 struct Created {
     #[serde(rename = "Id")]
     id: String,
+    #[serde(rename = "Warnings", default)]
+    warnings: Option<Vec<String>>,
 }
 
 impl Engine {
@@ -66,12 +68,26 @@ impl Engine {
     /// ([reference](https://docs.docker.com/reference/api/engine/), read 2026-01). 404 when the image is not there, 409 when the
     /// name is taken.
     pub(crate) async fn create(&self, name: &str, platform: Option<&str>, spec: &Value) -> Result<String> {
+        Ok(self.create_told(name, platform, spec).await?.0)
+    }
+
+    /// The same, with what the engine says that it leaves out.
+    pub(crate) async fn create_told(
+        &self,
+        name: &str,
+        platform: Option<&str>,
+        spec: &Value,
+    ) -> Result<(String, Vec<String>)> {
         let mut path = format!("/containers/create?name={}", escape(name));
         if let Some(platform) = platform {
             path.push_str(&format!("&platform={}", escape(platform)));
         }
         let created: Created = self.call("create the container", Method::POST, &path, Some(spec)).await?;
-        Ok(created.id)
+        let warnings = created.warnings.unwrap_or_default();
+        for warning in &warnings {
+            tracing::warn!(%warning, "the engine makes a container, with a reservation");
+        }
+        Ok((created.id, warnings))
     }
 
     /// `POST /containers/{name}/start`: no error when it runs already (304).

@@ -36,6 +36,8 @@ pub(crate) struct Image {
     pub(crate) user: String,
     /// Its layers. Only from a look.
     pub(crate) layers: usize,
+    /// Where its containers have volumes without being asked to. Only from a look.
+    pub(crate) volumes: Vec<String>,
 }
 
 /// How to log in to a registry.
@@ -86,6 +88,7 @@ impl Engine {
                 size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
                 user: config.user.unwrap_or_default(),
                 layers: found.root_fs.and_then(|layers| layers.layers).map_or(0, |layers| layers.len()),
+                volumes: config.volumes.unwrap_or_default(),
             }
         }))
     }
@@ -103,6 +106,7 @@ impl Engine {
             size: u64::try_from(found.size).unwrap_or_default(),
             user: String::new(),
             layers: 0,
+            volumes: Vec::new(),
         };
         Ok(listed.into_iter().map(image).collect())
     }

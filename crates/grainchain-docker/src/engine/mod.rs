@@ -50,7 +50,7 @@ const CONTROL: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(300);
 
 /// How long a build may take.
-const BUILD: Duration = Duration::from_secs(3600);
+pub(crate) const BUILD: Duration = Duration::from_secs(3600);
 
 /// The most layers that storage drivers stack, less room for the image's own next ones.
 const DEEPEST: usize = 120;

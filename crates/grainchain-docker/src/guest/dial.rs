@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use grainchain_core::{Effect, Error, ErrorKind, Result};
 use grainchain_guest::helper::{reach, understand};
 use grainchain_guest::link::{Dial, Pipe};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 use super::{FramedPipe, PROGRAM};
 use crate::asleep;
@@ -19,6 +21,9 @@ use crate::engine::{ContainerState, Engine, ExecStart, gone};
 
 /// How often it is looked whether a container that stands still goes on.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a container that has just started may take to be reached the short way.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// The most of a guest's complaints that is kept.
 const COMPLAINTS: usize = 4096;
@@ -60,7 +65,12 @@ impl Way {
 #[derive(Debug)]
 pub(crate) struct EngineDial {
     engine: Engine,
+    /// What the sandbox's container is called.
     container: String,
+    /// The container that is dialled: one that has just been made, by the engine's own id, has another name at first.
+    dialled: String,
+    /// Whether the last pipe was a socket. Where one fails the next is a bridge: who has answered was perhaps not believed.
+    was_socket: AtomicBool,
     /// A pipe that is there before anybody dials. At first that is the streams that were attached before the start: whoever makes a
     /// container needs no exec to speak to it.
     ready: Mutex<Option<Way>>,
@@ -72,23 +82,27 @@ pub(crate) struct EngineDial {
 impl EngineDial {
     /// A way to the guest of `container`, which runs already.
     pub(crate) fn new(engine: Engine, container: String) -> Self {
+        let dialled = container.clone();
         Self {
             engine,
             container,
+            dialled,
+            was_socket: AtomicBool::default(),
             ready: Mutex::default(),
             complaints: Complaints::default(),
             has_dialled: AtomicBool::default(),
         }
     }
 
-    /// A way to the guest of `container`, which was made and not yet started, and is called `attached` now.
+    /// A way to the guest of the container with the id `attached`, which was made and not yet started, and will be called `container`.
     ///
     /// # Errors
     ///
     /// The engine's refusal.
     pub(crate) async fn attach(engine: Engine, attached: &str, container: String) -> Result<Self> {
         let hijacked = engine.attach(attached).await?;
-        let dial = Self::new(engine, container);
+        let mut dial = Self::new(engine, container);
+        dial.dialled = attached.to_owned();
         let streams = FramedPipe::new(hijacked, Arc::clone(&dial.complaints));
         *dial.lock() = Some(Way::Streams(streams));
         Ok(dial)
@@ -98,10 +112,9 @@ impl EngineDial {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a pipe is there now that needs nothing of the engine. The next one who dials gets it. The container is called `container` at
-    /// this moment.
-    pub(crate) async fn find_shortcut(&self, container: &str) -> bool {
-        let found = self.shortcut(container).await;
+    /// Whether a pipe is there now that needs nothing of the engine. The next one who dials gets it.
+    pub(crate) async fn find_shortcut(&self) -> bool {
+        let found = tokio::time::timeout(SHORT, self.shortcut()).await.ok().flatten();
         let is_found = found.is_some();
         if is_found {
             *self.lock() = found;
@@ -110,15 +123,21 @@ impl EngineDial {
     }
 
     /// The helper's own socket, where it is on this machine and we are root.
-    async fn shortcut(&self, container: &str) -> Option<Way> {
+    async fn shortcut(&self) -> Option<Way> {
         // The bridge finds out and tells what is wrong with the container.
-        let process = self.engine.process_here(container).await.ok()??;
-        let reached = tokio::task::spawn_blocking(move || reach(process)).await.ok()?;
-        match reached.and_then(UnixStream::from_std) {
+        let process = self.engine.process_here(&self.dialled).await.ok()??;
+        let (tell, told) = oneshot::channel();
+        // Not on a thread that transfers may hold which wait for this very way.
+        let begun = thread::Builder::new().name("grainchain-reach".into()).spawn(move || {
+            // Nobody waits for it any more.
+            drop(tell.send(reach(process)));
+        });
+        begun.ok()?;
+        match told.await.ok()?.and_then(UnixStream::from_std) {
             Ok(socket) => Some(Way::Socket(socket)),
             Err(error) => {
                 tracing::debug!(%error, "the helper is reached by way of the engine");
-                if error.kind() == io::ErrorKind::PermissionDenied {
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) {
                     self.engine.look_elsewhere();
                 }
                 None
@@ -144,12 +163,23 @@ impl EngineDial {
         let argv = [PROGRAM, "dial"].map(str::to_owned).to_vec();
         let mut start = ExecStart::new(argv, &BTreeMap::new(), "/".to_owned());
         start.attach_stdin = true;
-        let id = self.engine.exec_create(&self.container, &start).await?;
+        let id = self.engine.exec_create(&self.dialled, &start).await?;
         Ok(FramedPipe::new(self.engine.exec_start(&id).await?, Arc::clone(&self.complaints)))
     }
 
     async fn state(&self) -> Result<ContainerState> {
+        if let Some(found) = self.engine.inspect(&self.dialled).await?.filter(asleep::is_up) {
+            return Ok(found.state);
+        }
         Ok(asleep::awake(&self.engine, &self.container).await?.state)
+    }
+
+    /// `error` of a greeting, or that of a sandbox that stands still.
+    pub(crate) async fn awake_or(&self, error: Error) -> Error {
+        match self.state().await {
+            Ok(ContainerState::Paused) if error.kind() == ErrorKind::Timeout => paused().caused_by(error),
+            _ => error,
+        }
     }
 }
 
@@ -157,11 +187,14 @@ impl EngineDial {
 impl Dial for EngineDial {
     async fn dial(&self) -> Result<Box<dyn Pipe>> {
         let ready = self.lock().take();
+        let was_socket = self.was_socket.swap(false, Ordering::Relaxed);
         let way = match ready {
             Some(way) => Some(way),
-            None => self.shortcut(&self.container).await,
+            None if was_socket => None,
+            None => self.shortcut().await,
         };
         if let Some(way) = way {
+            self.was_socket.store(matches!(way, Way::Socket(_)), Ordering::Relaxed);
             self.has_dialled.store(true, Ordering::Relaxed);
             return Ok(way.pipe());
         }

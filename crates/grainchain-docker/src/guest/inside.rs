@@ -42,7 +42,8 @@ impl Inside {
         Ok(Arc::new(Self { engine, container, token, still, remote, dialling }))
     }
 
-    /// Starts `container`, which was made and not started and is called `started` now, and speaks to it over its own streams: no exec is needed.
+    /// Starts the container with the id `started`, which was made and will be called `container`, and speaks to it over its own streams: no
+    /// exec is needed.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Inside {
         engine.start(started).await?;
         let dial = Arc::new(dial);
         let remote = this.link(Arc::clone(&dial)).await?;
-        if dial.find_shortcut(started).await {
+        if dial.find_shortcut().await {
             remote.link().renew();
         }
         Ok(this)
@@ -68,7 +69,10 @@ impl Inside {
     async fn link(&self, dial: Arc<EngineDial>) -> Result<Arc<Remote>> {
         let linked =
             Link::connect(Arc::<EngineDial>::clone(&dial), LinkConfig::new(self.token.clone())).await;
-        let (link, _words) = linked.map_err(|error| dial.explained(error).effect(Effect::None))?;
+        let (link, _words) = match linked {
+            Ok(linked) => linked,
+            Err(error) => return Err(dial.awake_or(dial.explained(error)).await.effect(Effect::None)),
+        };
         let remote = Arc::new(Remote::new(link));
         *self.lock() = Some(Arc::clone(&remote));
         Ok(remote)

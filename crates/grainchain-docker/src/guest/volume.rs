@@ -14,6 +14,9 @@ use crate::engine::Engine;
 /// Marks the volume, and the containers that fill it; its value is the program's hash.
 pub(crate) const HELPER: &str = "grainchain.helper";
 
+/// What the names of containers begin with that fill it.
+pub(crate) const FILLER: &str = "grainchain-filler-";
+
 /// The helper's volume at one engine.
 #[derive(Debug)]
 pub(crate) struct HelperVolume {
@@ -59,7 +62,7 @@ impl HelperVolume {
     }
 
     async fn fill(&self, engine: &Engine, image: &str) -> Result<()> {
-        let container = format!("grainchain-filler-{}", random_id("f"));
+        let container = format!("{FILLER}{}", random_id("f"));
         let spec = json!({
             "Image": image,
             "Entrypoint": ["never-started"],

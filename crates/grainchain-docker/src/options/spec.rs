@@ -126,7 +126,11 @@ impl Plan {
         }
         let host = &mut spec["HostConfig"];
         push(&mut host["Mounts"], mount);
-        let keeping = KEEPING.into_iter().filter(|_| !self.in_memory().is_empty());
+        for place in &self.declared {
+            // Asked for, so that another container can be made with the same, and empty.
+            push(&mut host["Mounts"], json!({ "Type": "volume", "Target": place }));
+        }
+        let keeping = KEEPING.into_iter().filter(|_| !self.apart().is_empty());
         for capability in CAPABILITIES.into_iter().chain(keeping) {
             push(&mut host["CapAdd"], json!(capability));
         }
@@ -281,6 +285,7 @@ mod tests {
             size: 0,
             user: user.into(),
             layers: 1,
+            volumes: vec![],
         }
     }
 

@@ -70,7 +70,12 @@ impl OwnEngine {
         let (place, mut said) = (self.place("ready.sock"), [0; 64]);
         fs::remove_file(&place).ok();
         let ready = UnixDatagram::bind(&place)?;
-        let mut engine = Command::new("dockerd")
+        // Where this machine has a containerd of its own, the engine uses that one.
+        let namespace =
+            self.folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "t");
+        // In a network of its own: another engine's bridge is none of its business.
+        let mut engine = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .env("NOTIFY_SOCKET", &place)
             .args([
                 "--host",
@@ -81,8 +86,13 @@ impl OwnEngine {
                 &folder("daemon.json"),
             ])
             .args(["--data-root", &folder("data"), "--exec-root", &folder("exec"), "--live-restore"])
-            // It must not touch the networks of this machine.
-            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .args([
+                "--containerd-namespace",
+                &namespace,
+                "--containerd-plugins-namespace",
+                &format!("{namespace}-plugins"),
+            ])
+            .args(["--iptables=false", "--ip6tables=false"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -108,6 +118,8 @@ impl OwnEngine {
     pub(crate) async fn kill(&mut self) -> Result<(), Failed> {
         let Some(mut engine) = self.running.take() else { return Ok(()) };
         engine.kill().await?;
+        // Its number may be somebody else's soon.
+        fs::remove_file(self.place("pid")).ok();
         // What it has started goes with it, a moment later. The next one would believe that it is there.
         let number = self.place("exec/containerd/containerd.pid");
         end(&number, Signal::KILL).ok();
@@ -124,8 +136,11 @@ impl Drop for OwnEngine {
             docker(&["--host", &self.host(), "rm", "--force", container]).ok();
         }
         end(&self.place("pid"), Signal::TERM).ok();
-        // Of an engine that is not there, with which a test has failed.
-        for process in processes_of(&self.place("exec")) {
+        // Of an engine that is not there, with which a test has failed: what its containers ran, and what looked after them.
+        let containers = fs::read_dir(self.place("data/containers")).into_iter().flatten().flatten();
+        let ids = containers.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let words: Vec<_> = ids.chain([self.place("exec").display().to_string()]).collect();
+        for process in processes_of(&words) {
             kill_process(process, Signal::KILL).ok();
         }
         for place in mounts_below(self.folder.path()) {
@@ -145,16 +160,18 @@ fn end(file: &Path, signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// The processes that were told of something below `folder`.
-fn processes_of(folder: &Path) -> Vec<Pid> {
-    let folder = folder.display().to_string();
+/// The processes that have one of `words` in their command line, or in the name of their control group.
+fn processes_of(words: &[String]) -> Vec<Pid> {
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let is_told = |number: &i32| {
-        let line = fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&folder)
+    let is_meant = |number: &i32| {
+        ["cmdline", "cgroup"].iter().any(|name| {
+            let told = fs::read(format!("/proc/{number}/{name}")).unwrap_or_default();
+            let told = String::from_utf8_lossy(&told);
+            words.iter().any(|word| told.contains(word))
+        })
     };
-    numbers.filter(is_told).filter_map(Pid::from_raw).collect()
+    numbers.filter(is_meant).filter_map(Pid::from_raw).collect()
 }
 
 /// Where something is mounted below `folder`, the innermost first.

@@ -1,8 +1,9 @@
 //! The way to a helper on this machine without the engine in between, and where it does not lead.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
-use grainchain_core::{Sandbox, SandboxConfig};
+use grainchain_core::{ErrorKind, Sandbox, SandboxConfig};
 use grainchain_docker::{DockerConfig, GuestKind};
 use libtest_mimic::Failed;
 
@@ -18,6 +19,10 @@ pub(crate) fn tests() -> Vec<Test> {
         test(
             "shortcut::clients_that_come_and_go_find_the_same_sandbox",
             clients_that_come_and_go_find_the_same_sandbox,
+        ),
+        test(
+            "shortcut::one_that_somebody_else_paused_is_told_at_once",
+            one_that_somebody_else_paused_is_told_at_once,
         ),
     ]
 }
@@ -73,5 +78,22 @@ async fn clients_that_come_and_go_find_the_same_sandbox(world: World) -> Outcome
     sandbox.pause().await?;
     sandbox.resume().await?;
     assert_eq!(sh(&sandbox, "wc -l < rounds").await?.trim(), "3");
+    Ok(())
+}
+
+/// Its helper's socket takes a connection, and nobody would answer.
+async fn one_that_somebody_else_paused_is_told_at_once(world: World) -> Outcome {
+    let sandbox = with_helper(&world, |config| config)?.create(SandboxConfig::default()).await?;
+    let id = sandbox.id().clone();
+    for shortcut in [true, false] {
+        let other =
+            with_helper(&world, |config| config.shortcut(shortcut))?.client.connect(id.clone()).await?;
+        sandbox.pause().await?;
+        // Sooner than a helper that is there would be given up.
+        let told = tokio::time::timeout(Duration::from_secs(8), other.execute("true")).await?;
+        assert_eq!(told.expect_err("it is paused").kind(), ErrorKind::Conflict);
+        sandbox.resume().await?;
+        assert_eq!(sh(&other, "echo there").await?, "there\n");
+    }
     Ok(())
 }

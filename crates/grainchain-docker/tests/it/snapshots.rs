@@ -5,7 +5,7 @@ use grainchain_docker::GuestKind;
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::world::{Outcome, Test, World, docker, free_port, sh, test};
+use crate::world::{Outcome, TINY, Test, World, docker, free_port, sh, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -14,6 +14,10 @@ pub(crate) fn tests() -> Vec<Test> {
             a_folder_in_memory_is_whole_after_a_restore,
         ),
         test("snapshots::copies_begin_with_the_folders_in_memory", copies_begin_with_the_folders_in_memory),
+        test(
+            "snapshots::volumes_that_the_image_declares_are_whole",
+            volumes_that_the_image_declares_are_whole,
+        ),
         test("snapshots::the_notes_name_what_is_left_out", the_notes_name_what_is_left_out),
         test("snapshots::a_writer_is_caught_at_one_moment", a_writer_is_caught_at_one_moment),
         test("snapshots::many_layers_become_one_and_are_restored", many_layers_become_one_and_are_restored),
@@ -78,6 +82,43 @@ async fn copies_begin_with_the_folders_in_memory(world: World) -> Outcome {
         assert_eq!(sh(&copy, "cat /scratch/f").await?, "own\n");
     }
     assert_eq!(sh(&sandbox, "cat /scratch/f").await?, "x\n");
+    Ok(())
+}
+
+async fn volumes_that_the_image_declares_are_whole(world: World) -> Outcome {
+    let file = format!(
+        "FROM {TINY}\nRUN mkdir /data && echo image > /data/f && chown 1000:1000 /data /data/f\nVOLUME /data\n"
+    );
+    let config = || SandboxConfig::default().provider_option("dockerfile", file.clone());
+    let sandbox = helped(&world)?.create(config()).await?;
+    sh(&sandbox, "cat /data/f; grep -q ' /data ' /proc/mounts; echo mine > /data/f; echo more > /data/g")
+        .await?;
+    let snapshot = sandbox.create_snapshot("data").await?;
+    assert!(snapshot.notes.is_empty(), "{:?}", snapshot.notes);
+    sh(&sandbox, "rm /data/f; echo later > /data/g").await?;
+    let copies = sandbox.fork(1).await?;
+    assert_eq!(sh(&copies[0], "ls /data; cat /data/g").await?, "g\nlater\n");
+    sandbox.restore_snapshot(&snapshot.id).await?;
+    assert_eq!(
+        sh(&sandbox, "cat /data/f /data/g; rm /data/f; stat -c %u /data").await?,
+        "mine\nmore\n1000\n"
+    );
+    sandbox.terminate().await?;
+    sandbox.wake_up().await?;
+    assert_eq!(sh(&sandbox, "ls /data; grep -c ' /data ' /proc/mounts").await?, "g\n1\n");
+    let volumes = docker(&[
+        "inspect",
+        "--format",
+        "{{range .Mounts}}{{if eq .Destination \"/data\"}}{{.Name}}{{end}}{{end}}",
+        &format!("grainchain-{}", sandbox.id()),
+    ])?;
+    for own in [sandbox, copies[0].clone()] {
+        own.close().await?;
+    }
+    docker(&["volume", "inspect", &volumes]).expect_err("its volume goes with it");
+    // Without a helper nobody packs them, and that is said.
+    let sandbox = world.create(config()).await?;
+    assert_eq!(sandbox.create_snapshot("data").await?.notes, ["what lies in /data is not in it"]);
     Ok(())
 }
 

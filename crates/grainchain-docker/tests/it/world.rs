@@ -92,7 +92,8 @@ pub(crate) async fn sh(sandbox: &Sandbox, line: &str) -> std::result::Result<Str
 
 /// What the docker command says.
 pub(crate) fn docker(arguments: &[&str]) -> std::result::Result<String, Failed> {
-    let output = std::process::Command::new("docker").args(arguments).output()?;
+    // An engine that is stuck must not hold up everything.
+    let output = std::process::Command::new("timeout").args(["60", "docker"]).args(arguments).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }

@@ -195,6 +195,10 @@ impl Host for Caretaker {
     }
 
     async fn control(&self, control: Control) -> Result<()> {
+        if control == Control::Shutdown {
+            // Whoever is told that all ends may rely on it. What cannot be stopped ends with this process.
+            self.guest.hold_still().await.ok();
+        }
         self.keeper.control(control);
         Ok(())
     }

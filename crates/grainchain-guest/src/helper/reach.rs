@@ -1,6 +1,6 @@
 //! The short way to a helper of this machine: for a moment into its network, where its socket is.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -23,22 +23,30 @@ static ELSEWHERE: Mutex<()> = Mutex::new(());
 ///
 /// # Errors
 ///
-/// `PermissionDenied` for whoever may not enter other networks, which is everybody but root; `ConnectionRefused` where nobody listens.
+/// `PermissionDenied` for whoever may not enter other networks, which is everybody but root; `ConnectionRefused` where nobody listens;
+/// `Unsupported` where users have other numbers than here, so that the helper would not know its own.
 pub fn reach(process: u32) -> io::Result<UnixStream> {
+    let users = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    if users(&process.to_string())? != users("self")? {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the sandbox numbers its users by itself"));
+    }
     let network = File::open(format!("/proc/{process}/ns/net"))?;
+    let _alone = ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner);
+    // A program of which a thread becomes another user may be looked into by that user, or leaves no dumps any more.
+    let before = dumpable_behavior()?;
     // Networks and users are a thread's own. This one ends with the connection.
     let reaching = thread::Builder::new().name("grainchain-reach".into()).spawn(move || {
-        let _alone = ELSEWHERE.lock().unwrap_or_else(PoisonError::into_inner);
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
-        // A program of which a thread has become another user leaves no dumps any more, unless it asks for them again.
-        let before = dumpable_behavior()?;
-        let connected = privileges::become_helper().and_then(|()| dial());
-        if before == DumpableBehavior::Dumpable {
-            set_dumpable_behavior(before)?;
-        }
-        connected
+        privileges::become_helper()?;
+        dial()
     })?;
-    reaching.join().unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")))
+    let reached =
+        reaching.join().unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")));
+    // Only now that nobody of the program is that user. The third setting is the kernel's own alone.
+    if before != dumpable_behavior()? && before != DumpableBehavior::DumpableReadableOnlyByRoot {
+        set_dumpable_behavior(before)?;
+    }
+    reached
 }
 
 fn dial() -> io::Result<UnixStream> {
@@ -60,7 +68,12 @@ mod tests {
     #[test]
     fn only_root_reaches_a_helper_and_is_itself_again_afterwards() {
         let process = std::process::id();
-        let is_root = rustix::process::geteuid().is_root();
+        // Root in a container may enter no network.
+        let is_root = rustix::thread::move_into_link_name_space(
+            File::open("/proc/self/ns/net").unwrap().as_fd(),
+            Some(LinkNameSpaceType::Network),
+        )
+        .is_ok();
         let before = dumpable_behavior().unwrap();
         let refused = reach(process).unwrap_err().kind();
         let expected =
@@ -74,7 +87,6 @@ mod tests {
         let (theirs, _) = listener.accept().unwrap();
         let peer = rustix::net::sockopt::socket_peercred(&theirs).unwrap();
         assert_eq!(peer.uid.as_raw(), HELPER_USER);
-        assert!(rustix::process::geteuid().is_root());
         assert_eq!(dumpable_behavior().unwrap(), before);
     }
 

@@ -226,7 +226,8 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         loop {
             let asleep = Instant::now();
-            if !std::mem::take(&mut is_awake) {
+            let is_renewal = std::mem::take(&mut is_awake);
+            if !is_renewal {
                 tokio::select! {
                     () = self.dial.awake() => deadline += asleep.elapsed(),
                     () = self.closing() => {}
@@ -237,7 +238,8 @@ impl Keeper {
                 if let Some(over) = &state.over {
                     return Err(over.clone());
                 }
-                if state.is_closing() {
+                // A goodbye that was asked for meanwhile is said over the next pipe.
+                if state.is_closing() && !is_renewal {
                     return Err(Over::new(ErrorKind::Connection, CLOSED));
                 }
                 Wish { session: self.session, received: state.received() }

@@ -23,7 +23,7 @@ impl State {
         self.resend = 0;
         self.received_told = self.received;
         self.received_bytes = 0;
-        (self.ping, self.pong) = (false, false);
+        (self.ping, self.pong, self.renewing) = (false, false, false);
         self.pipe += 1;
         // Whoever drives the old pipe finds out.
         self.wake_driver();
