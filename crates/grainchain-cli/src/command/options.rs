@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use grainchain::config::parse_duration;
-use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, Result, SandboxConfig};
+use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, ProviderInfo, Result, SandboxConfig};
 
 use crate::exit::Failure;
 
@@ -126,6 +126,32 @@ pub(crate) fn explain_timeout(failure: Failure) -> Failure {
         Failure::Error(error) => Failure::Error(explain(error)),
         Failure::Start(error) => Failure::Start(explain(error)),
         other => other,
+    }
+}
+
+/// Names what can be done here where the provider refused how a sandbox shall be: the library speaks of its own functions.
+pub(crate) fn explain_refusal(error: Error, provider: &ProviderInfo) -> Error {
+    match (error.kind(), error.failed_option()) {
+        (ErrorKind::Unsupported, Some("network")) => {
+            let options = provider.options.iter().map(ToString::to_string);
+            let words: Vec<_> = options
+                .filter_map(|option| {
+                    option.strip_prefix("network = ").map(|word| format!("`--network {word}`"))
+                })
+                .collect();
+            if words.is_empty() {
+                return error.hint(format!("leave --network out: {} cannot limit it", provider.name));
+            }
+            error.hint(format!(
+                "{} tells no names and ranges apart; write {}",
+                provider.name,
+                words.join(" or ")
+            ))
+        }
+        (ErrorKind::NotFound, Some("template")) => {
+            error.hint("programs build templates with the library; `--image` starts from an image")
+        }
+        _ => error,
     }
 }
 
