@@ -5,7 +5,7 @@ use std::time::Duration;
 use grainchain::config::parse_duration;
 use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, ProviderInfo, Result, SandboxConfig};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, is_out_of_time};
 
 /// What a new sandbox shall be like.
 #[derive(Debug, clap::Args)]
@@ -114,9 +114,7 @@ fn own_variable(name: &str) -> Result<String, String> {
 /// Names our option where a program's or code's time ran out: the library speaks of its own.
 pub(crate) fn explain_timeout(failure: Failure) -> Failure {
     let explain = |error: Error| match error.failed_operation() {
-        Some(Operation::Spawn | Operation::Execute | Operation::RunCode)
-            if error.kind() == ErrorKind::Timeout =>
-        {
+        Some(Operation::Spawn | Operation::Execute | Operation::RunCode) if is_out_of_time(&error) => {
             error.hint("allow it more with --timeout, or `--timeout none` for as long as it takes")
         }
         // What ran out was the time of one of our own requests.

@@ -9,15 +9,15 @@ use super::{CONTROL, Engine, ask};
 
 impl Engine {
     /// The number that the first process of the container `name` has on this machine; none where it runs on another one, or in another
-    /// view of this one.
+    /// view of this one, and where it stands still and would answer nobody.
     pub(crate) async fn process_here(&self, name: &str) -> Result<Option<u32>> {
         if !self.is_here.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let call = self.docker.inspect_container(name, None::<InspectContainerOptions>);
         let found = ask("look at the container", CONTROL, call).await?;
-        let number =
-            found.state.and_then(|state| u32::try_from(state.pid?).ok()).filter(|number| *number > 0);
+        let running = found.state.filter(|state| state.paused != Some(true));
+        let number = running.and_then(|state| u32::try_from(state.pid?).ok()).filter(|number| *number > 0);
         let (Some(id), Some(number)) = (found.id, number) else { return Ok(None) };
         let groups = std::fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap_or_default();
         Ok(is_of(&groups, &id).then_some(number))

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use grainchain_core::{Sandbox, SandboxConfig};
+use grainchain_core::{ErrorKind, Sandbox, SandboxConfig};
 use grainchain_docker::{DockerConfig, GuestKind};
 use libtest_mimic::Failed;
 
@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Test> {
             "shortcut::clients_that_come_and_go_find_the_same_sandbox",
             clients_that_come_and_go_find_the_same_sandbox,
         ),
+        test("shortcut::a_sandbox_that_stands_still_says_so", a_sandbox_that_stands_still_says_so),
     ]
 }
 
@@ -73,5 +74,20 @@ async fn clients_that_come_and_go_find_the_same_sandbox(world: World) -> Outcome
     sandbox.pause().await?;
     sandbox.resume().await?;
     assert_eq!(sh(&sandbox, "wc -l < rounds").await?.trim(), "3");
+    Ok(())
+}
+
+async fn a_sandbox_that_stands_still_says_so(world: World) -> Outcome {
+    let sandbox = with_helper(&world, |config| config)?.create(SandboxConfig::default()).await?;
+    // What is so already is no fault.
+    sandbox.resume().await?;
+    sandbox.pause().await?;
+    sandbox.pause().await?;
+    // Who comes now has no link, and its helper's socket would take a new one and say nothing.
+    let other = with_helper(&world, |config| config)?.client.connect(sandbox.id().clone()).await?;
+    let error = other.execute("true").await.expect_err("it is paused");
+    assert_eq!((error.kind(), error.remedy()), (ErrorKind::Conflict, Some("resume it first")), "{error}");
+    other.resume().await?;
+    assert_eq!(sh(&other, "echo there").await?, "there\n");
     Ok(())
 }
