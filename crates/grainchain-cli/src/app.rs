@@ -42,7 +42,7 @@ impl App {
 
     /// A client of the provider in use under `settings`, whose operations `-v` shows.
     pub(crate) fn client_of(&self, settings: &Settings) -> Result<Client> {
-        let client = grainchain::registry().client_of(self.provider(settings), settings)?;
+        let client = crate::providers::registry().client_of(self.provider(settings), settings)?;
         Ok(client.layer(Trace))
     }
 

@@ -66,7 +66,7 @@ pub(crate) struct Global {
 enum Command {
     Run(command::run::Args),
     Create(command::create::Args),
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", alias = "ps")]
     List(command::list::Args),
     Info(command::info::Args),
     Exec(command::exec::Args),
@@ -88,6 +88,7 @@ enum Command {
     /// Get compute again after `terminate`
     WakeUp(command::power::Args),
     Fork(command::fork::Args),
+    #[command(visible_alias = "rm", alias = "close")]
     Kill(command::kill::Args),
     Gc(command::gc::Args),
     /// Show the providers, whether they are usable here, and what each lacks

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use grainchain::{Error, ErrorKind};
+use grainchain::{Effect, Error, ErrorKind, Operation};
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,7 @@ impl Failure {
         match self {
             Self::BrokenPipe => Code::BROKEN_PIPE,
             Self::Signal(number) => Code::of_shell(128 + number),
-            Self::Error(error) | Self::Start(error)
-                if error.kind() == ErrorKind::Timeout && runs_programs =>
-            {
+            Self::Error(error) | Self::Start(error) if runs_programs && is_out_of_time(error) => {
                 Code::TIMED_OUT
             }
             // A working directory that is missing is not a program that is missing.
@@ -72,6 +70,13 @@ impl Failure {
             Self::Error(_) | Self::Start(_) => Code::FAILED,
         }
     }
+}
+
+/// Whether the time of a program or of code ran out. A program that never began had none: somebody else did not answer.
+pub(crate) fn is_out_of_time(error: &Error) -> bool {
+    let began = error.what_happened() != Effect::None;
+    // Code may have spent its time waiting for its turn.
+    error.kind() == ErrorKind::Timeout && (began || error.failed_operation() == Some(Operation::RunCode))
 }
 
 impl From<Error> for Failure {
@@ -94,6 +99,15 @@ mod tests {
         assert_eq!(Failure::Error(error()).code(true), Code::OURS);
         assert_eq!(Failure::Error(error()).code(false), Code::FAILED);
         assert_eq!(Failure::Start(error().option("working_directory")).code(true), Code::OURS);
+    }
+
+    #[test]
+    fn only_the_time_of_what_began_runs_out() {
+        let error = || Error::new(ErrorKind::Timeout, "x");
+        assert_eq!(Failure::Start(error()).code(true), Code::TIMED_OUT);
+        assert_eq!(Failure::Start(error().effect(Effect::None)).code(true), Code::OURS);
+        let code = error().effect(Effect::None).operation(Operation::RunCode);
+        assert_eq!(Failure::Start(code).code(true), Code::TIMED_OUT);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod command;
 mod exit;
 mod live;
 mod output;
+mod providers;
 mod signals;
 mod terminal;
 

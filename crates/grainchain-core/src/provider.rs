@@ -148,6 +148,8 @@ impl ProviderInfo {
 pub struct Health {
     /// The other side's version, or what stands for it.
     pub version: Option<String>,
+    /// Where the other side is and who said so, in words, if there are several places where it could be.
+    pub place: Option<String>,
     /// What works less well here than it could, and how to mend it.
     pub notes: Vec<String>,
 }
@@ -155,7 +157,14 @@ pub struct Health {
 impl Health {
     /// A healthy provider of `version` with these notes.
     pub fn new(version: Option<String>, notes: Vec<String>) -> Self {
-        Self { version, notes }
+        Self { version, place: None, notes }
+    }
+
+    /// Says where the other side is.
+    #[must_use]
+    pub fn place(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
     }
 }
 

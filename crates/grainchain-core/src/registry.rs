@@ -49,6 +49,16 @@ impl Registry {
         Self { enabled: enabled.into_iter().collect(), known: known.into_iter().collect() }
     }
 
+    /// The same table with `entry` in the place of the enabled one of its name, for programs that build a provider their own way;
+    /// without one of its name it is left as it is.
+    #[must_use]
+    pub fn replace(mut self, entry: Entry) -> Self {
+        for enabled in self.enabled.iter_mut().filter(|enabled| enabled.name == entry.name) {
+            *enabled = entry;
+        }
+        self
+    }
+
     /// The enabled providers.
     pub fn entries(&self) -> &[Entry] {
         &self.enabled
@@ -232,6 +242,17 @@ mod tests {
     fn a_provider_that_was_left_out_is_answered_with_its_feature() {
         let error = refusal("default_provider = \"elsewhere\"");
         assert!(error.contains("feature `elsewhere`"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_replaces_the_enabled_one_of_its_name_and_enables_nothing() {
+        let build = |_: &ProviderSettings| Err(Error::unexpected("built another way"));
+        let other = |name| Entry { name, about: "", target: UriTarget::Image, build };
+        let registry = registry().replace(other("here")).replace(other("elsewhere"));
+        assert_eq!(registry.entries().len(), 1);
+        let settings =
+            Settings::parse("default_provider = \"here\"", Path::new("test.toml"), &|_| None).unwrap();
+        assert_eq!(registry.client(&settings).unwrap_err().to_string(), "built another way");
     }
 
     #[test]

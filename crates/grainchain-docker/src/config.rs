@@ -77,9 +77,20 @@ impl TryFrom<Map<String, Value>> for DockerConfig {
         let (own, rest): (Map<_, _>, Map<_, _>) =
             values.into_iter().partition(|(key, _)| OWN.contains(&key.as_str()));
         let own: Own = serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
-        let container = serde_json::from_value(Value::Object(rest)).map_err(|error| error.to_string())?;
+        let keys: Vec<_> = rest.keys().cloned().collect();
+        let container = serde_json::from_value(Value::Object(rest))
+            .map_err(|error| with_own_keys(error.to_string(), &keys))?;
         let Own { host, cert_path, image, guest, shortcut, memory, cpus, max_layers } = own;
         Ok(Self { host, cert_path, image, guest, shortcut, memory, cpus, max_layers, container })
+    }
+}
+
+/// Adds our own keys to those that a refusal of one of `keys` says would have been right; inside of an option they would be wrong.
+fn with_own_keys(refusal: String, keys: &[String]) -> String {
+    let own: Vec<_> = OWN.iter().map(|key| format!("`{key}`")).collect();
+    match keys.iter().find(|key| refusal.starts_with(&format!("unknown field `{key}`"))) {
+        Some(_) => refusal.replacen("expected one of ", &format!("expected one of {}, ", own.join(", ")), 1),
+        None => refusal,
     }
 }
 
@@ -192,6 +203,10 @@ mod tests {
         let error =
             serde_json::from_value::<DockerConfig>(json!({ "privilegd": true })).unwrap_err().to_string();
         assert!(error.contains("`privilegd`"), "{error}");
+        // The right words are named, ours as well as those of containers, but not where they would be wrong.
+        assert!(error.contains("`image`, ") && error.contains("`pids`, "), "{error}");
+        let error = serde_json::from_value::<DockerConfig>(json!({ "ulimits": [{ "hrd": 1 }] })).unwrap_err();
+        assert!(!error.to_string().contains("`image`"), "{error}");
     }
 
     #[test]

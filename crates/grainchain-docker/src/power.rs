@@ -16,7 +16,7 @@ impl Power for DockerSandbox {
     async fn pause(&self) -> Result<()> {
         let mut is_paused = self.still.write().await;
         if let Err(error) = self.engine.pause(&self.container).await {
-            return Err(asleep::explained(&self.engine, &self.container, error).await);
+            self.is_already(ContainerState::Paused, error).await?;
         }
         *is_paused = true;
         Ok(())
@@ -25,7 +25,7 @@ impl Power for DockerSandbox {
     async fn resume(&self) -> Result<()> {
         let mut is_paused = self.still.write().await;
         if let Err(error) = self.engine.unpause(&self.container).await {
-            return Err(asleep::explained(&self.engine, &self.container, error).await);
+            self.is_already(ContainerState::Running, error).await?;
         }
         *is_paused = false;
         Ok(())
@@ -82,5 +82,16 @@ impl Power for DockerSandbox {
             Ok(Some(Self::new(engine, identity, stills, inside)?.parts()))
         })
         .await
+    }
+}
+
+impl DockerSandbox {
+    /// Nothing when the container is in `state`: the engine refuses to do what is done, and who asks for that has it. Else why it is
+    /// not, which began with `error`.
+    async fn is_already(&self, state: ContainerState, error: Error) -> Result<()> {
+        match asleep::place(&self.engine, &self.container).await {
+            Ok(Place::Container(found)) if found.state == state => Ok(()),
+            _ => Err(asleep::explained(&self.engine, &self.container, error).await),
+        }
     }
 }

@@ -204,7 +204,7 @@ impl Provider for Docker {
         let engine = &self.shared.engine;
         let interface = engine.interface().await?;
         let (version, info) = engine.describe().await?;
-        let mut notes = vec![format!("the engine is {}", engine.place())];
+        let mut notes = Vec::new();
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
             return Err(Error::unsupported(
                 "an engine that runs no Linux containers",
@@ -237,7 +237,8 @@ impl Provider for Docker {
             notes.push(format!("the image `{image}` is not there yet: the first sandbox pulls it"));
         }
         let version = version.version.unwrap_or_else(|| "unknown".to_owned());
-        Ok(Health::new(Some(format!("{version}, {interface}")), notes))
+        Ok(Health::new(Some(format!("{version}, {interface}")), notes)
+            .place(format!("the engine is {}", engine.place())))
     }
 
     async fn create(&self, request: CreateRequest) -> Result<Parts> {

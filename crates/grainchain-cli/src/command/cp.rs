@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use grainchain::{Error, FileKind, Result, Sandbox, Stat, UnpackSummary, WriteFile};
+use grainchain::{Error, ErrorKind, FileKind, Result, Sandbox, Stat, UnpackSummary, WriteFile};
 use serde::Serialize;
 
 use self::landing::{Source, in_sandbox, on_host};
@@ -104,8 +104,13 @@ async fn from_stdin(app: &App, dst: &Place) -> Result<Copied> {
 }
 
 async fn upload(app: &App, src: &Path, dst: &Place) -> Result<Copied> {
-    let metadata = std::fs::metadata(src)
-        .map_err(|error| Error::io(format_args!("look at {}", src.display()), error))?;
+    let metadata = std::fs::metadata(src).map_err(|error| {
+        let error = Error::io(format_args!("look at {}", src.display()), error);
+        match error.kind() {
+            ErrorKind::NotFound => error.hint("it is a path of this machine; one in a sandbox is ID:path"),
+            _ => error,
+        }
+    })?;
     let sandbox = app.sandbox(&dst.id).await?;
     let progress = Progress::begin(app.printer, &format!("copying {}", src.display()));
     if metadata.is_dir() {
@@ -139,10 +144,9 @@ async fn download(app: &App, src: &Place, dst: &Path) -> Result<Copied> {
             let to = on_host(dst, Source::File(name))?;
             download_file(&sandbox, &src.path, to, info.mode).await
         }
-        _ => {
-            Err(Error::bad_request(format!("{} is neither a file nor a folder", src.path))
-                .sandbox(sandbox.id()))
-        }
+        _ => Err(Error::bad_request(format!("{} is neither a file nor a folder", src.path))
+            .hint("`grainchain exec` runs a program there that reads it, such as `cat`")
+            .sandbox(sandbox.id())),
     }
 }
 

@@ -71,6 +71,7 @@ async fn provider(app: &App, settings: &Settings, findings: &mut Vec<Finding>) {
         Ok(health) => {
             let version = health.version.map(|version| format!(" ({version})")).unwrap_or_default();
             findings.push(Finding::ok("provider", format!("{name} is usable{version}")));
+            findings.extend(health.place.map(|place| Finding::ok("provider", place)));
             findings.extend(health.notes.into_iter().map(|note| Finding {
                 about: "provider",
                 verdict: Verdict::Warn,

@@ -23,13 +23,13 @@ pub(crate) async fn execute(app: App, args: Args) -> Outcome {
     let mut options = GcOptions::default();
     (options.dry_run, options.broken) = (args.dry_run, args.broken);
     let report = app.client()?.gc(options).await?;
-    app.printer.result(&report, |printer| show(printer, &report))?;
+    app.printer.result(&report, |printer| show(printer, &report, args.dry_run))?;
     let failed = report.entries.iter().any(|entry| matches!(entry.action, GcAction::Failed(_)))
         || report.sweep_error.is_some();
     Ok(if failed { Code::FAILED } else { Code::OK })
 }
 
-fn show(printer: Printer, report: &GcReport) -> Result<(), Failure> {
+fn show(printer: Printer, report: &GcReport, dry_run: bool) -> Result<(), Failure> {
     if !report.entries.is_empty() {
         let mut table = Table::new(["ID", "ACTION", "REASON"]);
         for entry in &report.entries {
@@ -43,8 +43,9 @@ fn show(printer: Printer, report: &GcReport) -> Result<(), Failure> {
         }
         printer.table(&table)?;
     }
+    let done = if dry_run { "would remove" } else { "removed" };
     for debris in &report.swept {
-        printer.note(format_args!("left by an interrupted operation: {debris}"));
+        printer.note(format_args!("{done} what an interrupted operation left: {debris}"));
     }
     if let Some(reason) = &report.sweep_error {
         printer.note(format_args!("what interrupted operations left could not be removed: {reason}"));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use grainchain::config::parse_duration;
-use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, Result, SandboxConfig};
+use grainchain::{ByteSize, Error, ErrorKind, NetworkPolicy, Operation, ProviderInfo, Result, SandboxConfig};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, is_out_of_time};
 
 /// What a new sandbox shall be like.
 #[derive(Debug, clap::Args)]
@@ -114,9 +114,7 @@ fn own_variable(name: &str) -> Result<String, String> {
 /// Names our option where a program's or code's time ran out: the library speaks of its own.
 pub(crate) fn explain_timeout(failure: Failure) -> Failure {
     let explain = |error: Error| match error.failed_operation() {
-        Some(Operation::Spawn | Operation::Execute | Operation::RunCode)
-            if error.kind() == ErrorKind::Timeout =>
-        {
+        Some(Operation::Spawn | Operation::Execute | Operation::RunCode) if is_out_of_time(&error) => {
             error.hint("allow it more with --timeout, or `--timeout none` for as long as it takes")
         }
         // What ran out was the time of one of our own requests.
@@ -126,6 +124,32 @@ pub(crate) fn explain_timeout(failure: Failure) -> Failure {
         Failure::Error(error) => Failure::Error(explain(error)),
         Failure::Start(error) => Failure::Start(explain(error)),
         other => other,
+    }
+}
+
+/// Names what can be done here where the provider refused how a sandbox shall be: the library speaks of its own functions.
+pub(crate) fn explain_refusal(error: Error, provider: &ProviderInfo) -> Error {
+    match (error.kind(), error.failed_option()) {
+        (ErrorKind::Unsupported, Some("network")) => {
+            let options = provider.options.iter().map(ToString::to_string);
+            let words: Vec<_> = options
+                .filter_map(|option| {
+                    option.strip_prefix("network = ").map(|word| format!("`--network {word}`"))
+                })
+                .collect();
+            if words.is_empty() {
+                return error.hint(format!("leave --network out: {} cannot limit it", provider.name));
+            }
+            error.hint(format!(
+                "{} tells no names and ranges apart; write {}",
+                provider.name,
+                words.join(" or ")
+            ))
+        }
+        (ErrorKind::NotFound, Some("template")) => {
+            error.hint("programs build templates with the library; `--image` starts from an image")
+        }
+        _ => error,
     }
 }
 

@@ -14,6 +14,7 @@ struct Row {
     default: bool,
     usable: bool,
     version: Option<String>,
+    place: Option<String>,
     notes: Vec<String>,
     reason: Option<String>,
     remedy: Option<String>,
@@ -63,6 +64,7 @@ fn row(
         default,
         usable: error.is_none(),
         version: health.version,
+        place: health.place,
         notes: health.notes,
         reason: error.as_ref().map(|error| error.message().to_owned()),
         remedy: error.as_ref().and_then(Error::remedy).map(str::to_owned),
@@ -85,7 +87,7 @@ fn show(printer: Printer, rows: &[Row]) -> Result<(), Failure> {
     printer.table(&table)?;
     for row in rows {
         printer.line(format_args!("\n{}: {}", row.name, row.about))?;
-        for text in row.reason.iter().chain(&row.notes).chain(&row.remedy) {
+        for text in row.place.iter().chain(&row.reason).chain(&row.notes).chain(&row.remedy) {
             printer.line(format_args!("  {}", visible(text)))?;
         }
     }

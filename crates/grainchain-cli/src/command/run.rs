@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use grainchain::{Client, Error, Sandbox, SandboxConfig};
 
 use super::exec::Program;
-use super::options::SandboxArgs;
+use super::options::{self, SandboxArgs};
 use crate::app::App;
 use crate::exit::{Failure, Outcome};
 use crate::output::Progress;
@@ -52,7 +52,7 @@ pub(crate) async fn create(
     config: SandboxConfig,
     signals: &mut Signals,
 ) -> Result<Sandbox, Failure> {
-    let client = client.clone();
+    let (client, provider) = (client.clone(), client.provider_info().clone());
     let mut creation = tokio::spawn(async move { client.create(config).await });
     let created = tokio::select! {
         created = &mut creation => created,
@@ -68,7 +68,7 @@ pub(crate) async fn create(
         }
     };
     match created {
-        Ok(created) => Ok(created?),
+        Ok(created) => created.map_err(|error| options::explain_refusal(error, &provider).into()),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(Error::unexpected("the runtime is shutting down").caused_by(error).into()),
     }

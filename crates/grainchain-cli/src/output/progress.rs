@@ -1,7 +1,7 @@
 //! A sign of life for work that takes longer than a moment, on a terminal.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use grainchain::sandbox::TransferProgress;
@@ -12,6 +12,10 @@ use super::text::visible;
 
 /// Work shorter than this needs no sign of life.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the provider said last about the work that goes on. It stands here because the table of providers holds plain functions, which
+/// can hold nothing.
+static STEP: Mutex<Option<String>> = Mutex::new(None);
 
 /// Shows that something goes on; disappears when dropped.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ impl Progress {
         let task =
             shown.then(|| tokio::spawn(show(bar.clone(), visible(what).into_owned(), Arc::clone(&bytes))));
         Self { task, bar, bytes }
+    }
+
+    /// Says in one line what goes on in whatever is waited for now.
+    pub(crate) fn step(text: &str) {
+        *STEP.lock().unwrap_or_else(PoisonError::into_inner) = Some(visible(text).into_owned());
     }
 
     /// Where transfers count their bytes.
@@ -54,13 +63,18 @@ async fn show(bar: ProgressBar, what: String, bytes: Arc<TransferProgress>) {
     let style = |template| {
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
     };
-    bar.set_message(what);
+    bar.set_message(what.clone());
     bar.set_style(style("{spinner} {msg} {elapsed}"));
     let mut counted = false;
     loop {
         if bytes.bytes() > 0 && !counted {
             counted = true;
             bar.set_style(style("{spinner} {msg} {binary_bytes} {binary_bytes_per_sec} {elapsed}"));
+        }
+        if let Some(step) = STEP.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // As much of it as a line holds.
+            bar.set_style(style("{spinner} {elapsed} {wide_msg}"));
+            bar.set_message(format!("{what}: {step}"));
         }
         bar.set_position(bytes.bytes());
         bar.tick();

@@ -10,6 +10,7 @@ mod files;
 mod live;
 mod looking;
 mod power;
+mod pty;
 mod running;
 mod signals;
 mod terminal;

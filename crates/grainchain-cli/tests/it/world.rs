@@ -41,7 +41,8 @@ impl World {
     pub(crate) fn surround(&self, command: &mut Command) {
         command
             .env_clear()
-            .env("PATH", path())
+            .env("PATH", own("PATH").unwrap())
+            .envs(engine())
             .env("HOME", self.folder.path().join("home"))
             .env("GRAINCHAIN_LOCAL_ROOT", self.folder.path().join("state"))
             .current_dir(self.here())
@@ -97,17 +98,25 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Whatever a failed test left behind ends with it.
-        self.command().args(["kill", "--all"]).output().ok();
+        // Whatever a failed test left behind ends with it; other providers are shared with others.
+        self.command().args(["kill", "--all", "--provider", "local"]).output().ok();
     }
+}
+
+/// What says where the engine is; the folder of the docker command is not below the home of the tests.
+fn engine() -> impl Iterator<Item = (&'static str, String)> {
+    let names = ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_TLS"];
+    let folder = own("DOCKER_CONFIG").or_else(|| Some(format!("{}/.docker", own("HOME")?)));
+    let set = names.into_iter().filter_map(|name| Some((name, own(name)?)));
+    set.chain(folder.map(|folder| ("DOCKER_CONFIG", folder)))
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the programs that tests run are found where this one finds them"
+    reason = "programs and the engine are found where this program finds them"
 )]
-fn path() -> String {
-    std::env::var("PATH").unwrap()
+fn own(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// A command that ended.

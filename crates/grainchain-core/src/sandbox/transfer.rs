@@ -299,7 +299,9 @@ impl From<TreeError> for Error {
     fn from(error: TreeError) -> Self {
         let kind = match error.kind() {
             TreeErrorKind::NotFound => ErrorKind::NotFound,
-            TreeErrorKind::AlreadyExists | TreeErrorKind::NotEmpty => ErrorKind::Conflict,
+            TreeErrorKind::AlreadyExists | TreeErrorKind::NotEmpty | TreeErrorKind::Busy => {
+                ErrorKind::Conflict
+            }
             TreeErrorKind::Denied | TreeErrorKind::ReadOnly => ErrorKind::Denied,
             TreeErrorKind::Outside
             | TreeErrorKind::InvalidPath
@@ -316,6 +318,7 @@ impl From<TreeError> for Error {
             TreeErrorKind::NotEmpty => Some("remove it recursively"),
             TreeErrorKind::Denied => Some("change its mode, or that of the directories above it"),
             TreeErrorKind::ReadOnly => Some("choose a place on a file system that can be written to"),
+            TreeErrorKind::Busy => Some("leave it, or what uses it, alone"),
             TreeErrorKind::Outside => Some("use a path within the sandbox's workspace"),
             TreeErrorKind::InvalidPath => {
                 Some("check the path: its names, their lengths, and the links on the way")

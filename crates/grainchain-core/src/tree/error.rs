@@ -48,6 +48,8 @@ pub enum TreeErrorKind {
     Full,
     /// The file system is mounted read-only.
     ReadOnly,
+    /// Something is mounted there, or uses it (`EBUSY`).
+    Busy,
     /// A limit was exceeded, the file system's or the caller's.
     TooLarge,
     /// An archive is truncated or malformed.
@@ -171,6 +173,7 @@ fn kind_of(errno: Errno) -> TreeErrorKind {
         Errno::NOTEMPTY => TreeErrorKind::NotEmpty,
         Errno::NOSPC | Errno::DQUOT => TreeErrorKind::Full,
         Errno::ROFS => TreeErrorKind::ReadOnly,
+        Errno::BUSY => TreeErrorKind::Busy,
         Errno::FBIG => TreeErrorKind::TooLarge,
         _ => TreeErrorKind::Other,
     }

@@ -187,7 +187,7 @@ fn same_device(directory: &OwnedFd, device: Device) -> Result<(), Fault> {
     if rustix::fs::fstat(directory)?.st_dev == device {
         return Ok(());
     }
-    Err(Fault::new(TreeErrorKind::Other, "another file system is mounted here; unmount it first"))
+    Err(Fault::new(TreeErrorKind::Busy, "another file system is mounted here; unmount it first"))
 }
 
 fn means_directory(errno: Errno) -> bool {

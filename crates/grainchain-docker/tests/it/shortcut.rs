@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
             "shortcut::one_that_somebody_else_paused_is_told_at_once",
             one_that_somebody_else_paused_is_told_at_once,
         ),
+        test("shortcut::a_sandbox_that_stands_still_says_so", a_sandbox_that_stands_still_says_so),
     ]
 }
 
@@ -95,5 +96,20 @@ async fn one_that_somebody_else_paused_is_told_at_once(world: World) -> Outcome 
         sandbox.resume().await?;
         assert_eq!(sh(&other, "echo there").await?, "there\n");
     }
+    Ok(())
+}
+
+async fn a_sandbox_that_stands_still_says_so(world: World) -> Outcome {
+    let sandbox = with_helper(&world, |config| config)?.create(SandboxConfig::default()).await?;
+    // What is so already is no fault.
+    sandbox.resume().await?;
+    sandbox.pause().await?;
+    sandbox.pause().await?;
+    // Who comes now has no link, and its helper's socket would take a new one and say nothing.
+    let other = with_helper(&world, |config| config)?.client.connect(sandbox.id().clone()).await?;
+    let error = other.execute("true").await.expect_err("it is paused");
+    assert_eq!((error.kind(), error.remedy()), (ErrorKind::Conflict, Some("resume it first")), "{error}");
+    other.resume().await?;
+    assert_eq!(sh(&other, "echo there").await?, "there\n");
     Ok(())
 }

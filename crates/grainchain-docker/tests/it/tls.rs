@@ -48,8 +48,8 @@ async fn a_sandbox_lives_behind_tls_and_inputs_have_an_end(_: World) -> Outcome 
 /// The socket of the engine that answers.
 async fn socket() -> Result<Option<String>, Failed> {
     let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine))?;
-    let notes = docker.check().await?.notes;
-    let place = notes.iter().find_map(|note| note.strip_prefix("the engine is unix://"));
+    let place = docker.check().await?.place;
+    let place = place.as_deref().and_then(|place| place.strip_prefix("the engine is unix://"));
     Ok(place.and_then(|place| Some(place.split_once(' ')?.0.to_owned())))
 }
 
