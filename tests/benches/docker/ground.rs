@@ -106,6 +106,7 @@ fn client(settings: &Settings, labels: &BTreeMap<String, String>) -> Result<Clie
     let config = DockerConfig::at(format!("unix://{}", settings.socket.display()))
         .image(TINY)
         .guest(settings.guest)
+        .shortcut(settings.shortcut)
         .container(options);
     Ok(Client::new(Docker::new(config)?))
 }

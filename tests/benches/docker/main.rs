@@ -118,7 +118,8 @@ impl Drop for Clearing<'_> {
 
 /// Measures, and answers whether all of it could be.
 fn run(rows: &[&Row], runtime: &Runtime, mut ground: Ground) -> Result<bool> {
-    println!("{}, engine {}, guest {:?}", machine(), ground.engine, ground.settings.guest);
+    let Settings { guest, shortcut, .. } = ground.settings;
+    println!("{}, engine {}, guest {guest:?}, shortcut {shortcut}", machine(), ground.engine);
     let compared = runtime.block_on(ground.compare());
     let _clearing = Clearing { runtime, ground: &ground };
     compared?;

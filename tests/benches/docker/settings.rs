@@ -11,6 +11,7 @@ use serde_json::json;
 const SOCKET: &str = "/var/run/docker.sock";
 
 const GUEST: &str = "GRAINCHAIN_BENCH_GUEST";
+const SHORTCUT: &str = "GRAINCHAIN_BENCH_SHORTCUT";
 const SIZE: &str = "GRAINCHAIN_BENCH_SIZE";
 const ROUNDS: &str = "GRAINCHAIN_BENCH_ROUNDS";
 
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     /// `GRAINCHAIN_BENCH_GUEST`: what runs commands in our sandboxes, `helper` by default.
     pub(crate) guest: GuestKind,
+    /// `GRAINCHAIN_BENCH_SHORTCUT`: `false` reaches helpers by way of the engine, as everybody but root does.
+    pub(crate) shortcut: bool,
     /// `GRAINCHAIN_BENCH_SIZE`: how large the large file is, `1GiB` by default; smaller for a try.
     pub(crate) size: ByteSize,
     /// `GRAINCHAIN_BENCH_ROUNDS`: how often anything is done at most; for a try.
@@ -41,6 +44,14 @@ impl Settings {
         let guest = serde_json::from_value(json!(guest)).map_err(|_| {
             Error::config(format!("there is no guest `{guest}`")).hint("use helper or engine").option(GUEST)
         })?;
+        let shortcut = match environment(SHORTCUT) {
+            None => true,
+            Some(shortcut) => shortcut.parse().map_err(|_| {
+                Error::config(format!("`{shortcut}` says neither yes nor no"))
+                    .hint("write true or false")
+                    .option(SHORTCUT)
+            })?,
+        };
         let size = match environment(SIZE) {
             None => ByteSize::gib(1),
             Some(size) => size.parse().map_err(|error: Error| error.option(SIZE))?,
@@ -53,7 +64,7 @@ impl Settings {
                     .option(ROUNDS)
             })?,
         };
-        Ok(Self { socket, guest, size, rounds })
+        Ok(Self { socket, guest, shortcut, size, rounds })
     }
 
     /// How often to do what should be done `wanted` times.

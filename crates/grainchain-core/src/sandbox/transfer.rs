@@ -318,7 +318,7 @@ impl From<TreeError> for Error {
             TreeErrorKind::NotEmpty => Some("remove it recursively"),
             TreeErrorKind::Denied => Some("change its mode, or that of the directories above it"),
             TreeErrorKind::ReadOnly => Some("choose a place on a file system that can be written to"),
-            TreeErrorKind::Busy => Some("leave it, or what uses it, alone"),
+            TreeErrorKind::Busy => Some("unmount it, or end what uses it, first"),
             TreeErrorKind::Outside => Some("use a path within the sandbox's workspace"),
             TreeErrorKind::InvalidPath => {
                 Some("check the path: its names, their lengths, and the links on the way")
