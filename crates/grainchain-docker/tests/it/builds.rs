@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn broken(world: &World) -> String {
     let mark = &world.owner;
     format!(
-        "FROM {TINY} AS first\nRUN echo {mark} > /one\nFROM {TINY}\nVOLUME /data\nRUN echo {mark} > /two && echo {mark} > /data/two\nRUN echo {mark} && exit 3\nRUN echo {mark} > /never\n"
+        "FROM {TINY} AS first\nRUN echo {mark} > /one\nFROM {TINY}\nVOLUME /data\nRUN mkdir -p /data && echo {mark} > /data/two\nRUN echo {mark} && exit 3\nRUN echo {mark} > /never\n"
     )
 }
 
@@ -45,6 +45,7 @@ fn found(world: &World) -> Result<(Vec<String>, Vec<String>), Failed> {
     }
     let containers = docker(&["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Command}}"])?;
     found.extend(containers.lines().filter(|line| line.contains(&world.owner)).map(str::to_owned));
+    found.sort();
     let volumes = docker(&["volume", "ls", "--quiet", "--filter", "dangling=true"])?;
     Ok((found, volumes.lines().map(str::to_owned).collect()))
 }
