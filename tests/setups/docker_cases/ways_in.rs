@@ -59,7 +59,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 /// Whatever `talk` says, if it comes to an end.
 async fn within<T>(talk: impl Future<Output = io::Result<T>>) -> Outcome<T> {
-    Ok(timeout(secs(60), talk).await.map_err(|_| Failure::new("the connection stands still"))??)
+    Ok(timeout(secs(30), talk).await.map_err(|_| Failure::new("the connection stands still"))??)
 }
 
 /// Sends `bytes` and holds the same to come back while it does, with the way in still open afterwards.

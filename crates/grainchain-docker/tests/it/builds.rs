@@ -88,16 +88,21 @@ async fn what_the_classic_builder_has_made_before_stays(world: World) -> Outcome
     let folder = tempfile::tempdir()?;
     let own = without_buildkit(&folder, &world).await?;
     let templates = own.client.templates()?;
-    let begun = format!("FROM {TINY}\nRUN echo {} > /shared\n", world.owner);
-    let name = format!("good-{}", world.owner);
-    let built = templates.build(BuildTemplate::new(&name, format!("{begun}RUN echo more > /more\n"))).await?;
+    let begun = format!("FROM {TINY}\nRUN echo {} > /shared\nRUN echo more > /more\n", world.owner);
+    let built = templates.build(BuildTemplate::new(&world.owner, begun.as_str())).await?;
+    // Its steps stay behind, and nothing but their age tells that they are not of the build that fails.
+    docker(&["rmi", "--no-prune", built.id.as_str()])?;
     let (before, _) = found(&world)?;
-    let failing = BuildTemplate::new(&name, format!("{begun}RUN echo {} && exit 3\n", world.owner));
-    refused(templates.build(failing).await, ErrorKind::BadRequest, "dockerfile")?;
-    assert_eq!(found(&world)?.0, before);
-    templates.delete(&built.id).await?;
-    // What it was made from goes with it.
-    assert_eq!(found(&world)?.0, Vec::<String>::new());
+    let failing = BuildTemplate::new(&world.owner, format!("{begun}RUN echo again && exit 3\n"));
+    let failed = refused(templates.build(failing).await, ErrorKind::BadRequest, "dockerfile");
+    let (after, _) = found(&world)?;
+    for image in &before {
+        // Whatever it was made from goes with it, or has gone with it.
+        docker(&["rmi", image.trim_start_matches("the image ")]).ok();
+    }
+    failed?;
+    assert_eq!(before.len(), 2, "{before:?}");
+    assert_eq!(after, before);
     Ok(())
 }
 
