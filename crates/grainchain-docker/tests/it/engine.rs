@@ -32,8 +32,8 @@ pub(crate) fn impossible() -> Option<&'static str> {
         return Some("not root, who alone starts engines");
     }
     let places = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&places).any(|place| place.join("dockerd").is_file());
-    (!is_there).then_some("no `dockerd` here")
+    let is_there = |name: &str| std::env::split_paths(&places).any(|place| place.join(name).is_file());
+    (!["dockerd", "unshare"].into_iter().all(is_there)).then_some("no `dockerd` or no `unshare` here")
 }
 
 impl OwnEngine {
@@ -70,7 +70,10 @@ impl OwnEngine {
         let (place, mut said) = (self.place("ready.sock"), [0; 64]);
         fs::remove_file(&place).ok();
         let ready = UnixDatagram::bind(&place)?;
-        let mut engine = Command::new("dockerd")
+        // It must not touch the networks of this machine: without a bridge of its own it would remove the usual one, which is another
+        // engine's. In a view of its own there is none.
+        let mut engine = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .env("NOTIFY_SOCKET", &place)
             .args([
                 "--host",
@@ -81,7 +84,6 @@ impl OwnEngine {
                 &folder("daemon.json"),
             ])
             .args(["--data-root", &folder("data"), "--exec-root", &folder("exec"), "--live-restore"])
-            // It must not touch the networks of this machine.
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
