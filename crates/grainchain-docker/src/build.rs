@@ -2,6 +2,7 @@
 
 mod context;
 mod ignore;
+mod steps;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::hash::hex_of;
 use crate::options::ContainerOptions;
 use crate::progress::{Progress, Watcher};
 use context::{BuildContext, DOCKERFILE};
+use steps::Steps;
 use trace::{Event, Trace};
 
 /// What images that we built are called; their hash is the tag.
@@ -129,14 +131,30 @@ async fn run(
     watcher: &Watcher,
 ) -> Result<()> {
     let mut account = Account::default();
-    let mut lines = Box::pin(engine.build(source, context).await.map_err(|error| account.failed(error))?);
-    while let Some(line) = lines.next().await {
-        let line = line.map_err(|error| account.failed(error))?;
-        for text in account.read(&line) {
-            watcher.tell(|| Progress { subject: source.tag.clone(), text, current: None, total: None });
+    // BuildKit keeps what it has made to itself.
+    let mut steps = if source.buildkit { None } else { Some(Steps::begin(engine).await?) };
+    let built = async {
+        let mut lines = Box::pin(engine.build(source, context).await?);
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            if let Some(steps) = &mut steps {
+                steps.read(line["stream"].as_str().unwrap_or_default());
+            }
+            for text in account.read(&line) {
+                watcher.tell(|| Progress { subject: source.tag.clone(), text, current: None, total: None });
+            }
+        }
+        Ok(())
+    };
+    match built.await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            if let Some(steps) = steps {
+                steps.undo(engine).await;
+            }
+            Err(account.failed(error))
         }
     }
-    Ok(())
 }
 
 /// Follows a build, to tell where it failed.
@@ -191,8 +209,10 @@ impl Account {
 
     /// The error for a build that failed: the step, the reason, and what it said last.
     fn failed(&self, error: Error) -> Error {
-        if matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Config)
-            && error.http_status().is_none()
+        if matches!(
+            error.kind(),
+            ErrorKind::Connection | ErrorKind::Denied | ErrorKind::Timeout | ErrorKind::Config
+        ) && error.http_status().is_none()
             && self.step.is_none()
         {
             return error;

@@ -105,6 +105,9 @@ impl Plan {
                 .hint("choose a folder below it")
                 .option("volumes"));
         }
+        if config.guest == GuestKind::Engine {
+            mounts::check_start(&working_directory, &options, &mounts)?;
+        }
         let ports = mounts::ports(&options)?;
         if network == "none" && !ports.is_empty() {
             return Err(Error::bad_request("a sandbox without a network has no ports to publish")

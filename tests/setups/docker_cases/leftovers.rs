@@ -121,6 +121,25 @@ cases! { docker_leftovers:
         nothing_left(&cx).await?;
     }
 
+    fn a_gpu_that_is_not_there_is_refused(cx) {
+        let config = with_volume(&cx, cx.config()).provider_option("gpus", "1");
+        if std::path::Path::new("/proc/driver/nvidia").exists() {
+            // Whether there is one for the sandbox depends on more than this machine.
+            return Ok(());
+        }
+        let error = leaves_nothing(&cx, config, &[ErrorKind::Unsupported], "gpus").await?;
+        require(error.to_string().to_lowercase().contains("gpu"), format!("does not say what is missing: {error}"))?;
+    }
+
+    fn a_working_directory_below_a_folder_in_memory_is_refused_where_nobody_makes_it(cx) lacks [Processes] {
+        let config = with_volume(&cx, cx.config())
+            .provider_option("read_only", false)
+            .provider_option("tmpfs", json!({ "/scratch": "1MiB" }))
+            .working_directory("/scratch/a");
+        let error = leaves_nothing(&cx, config, &[ErrorKind::BadRequest], "working_directory").await?;
+        require(error.to_string().contains("`/scratch`"), format!("does not name the folder: {error}"))?;
+    }
+
     fn a_working_directory_that_cannot_be_made_is_refused(cx) {
         for place in ["/proc/not-there", "/sys/not-there"] {
             let config = with_volume(&cx, cx.config()).working_directory(place);

@@ -38,6 +38,29 @@ cases! { docker_limits:
         equal("the status", sandbox.status().await?, SandboxStatus::Running)?;
     }
 
+    fn a_command_that_memory_ran_out_under_says_so_and_an_innocent_one_does_not(cx) needs [Processes] tags [Heavy] {
+        let sandbox = cx.create(cx.config().memory_limit(ByteSize::mib(64))).await?;
+        for round in 0..2 {
+            let hog = sandbox.execute(HOG).timeout(secs(90)).await?;
+            killed(&hog)?;
+            require(hog.out_of_memory, format!("round {round}: nothing is said of memory"))?;
+            for innocent in ["echo there", "exit 3"] {
+                require(!sandbox.execute(innocent).await?.out_of_memory, format!("round {round}: `{innocent}` is said to have run out of memory"))?;
+            }
+            // The same end, for another reason.
+            let shot = sandbox.execute("kill -9 $$").await?;
+            killed(&shot)?;
+            require(!shot.out_of_memory, format!("round {round}: a kill is taken for a lack of memory"))?;
+        }
+    }
+
+    fn a_command_whose_child_alone_was_killed_for_memory_says_so(cx) needs [Processes] tags [Heavy] {
+        let sandbox = cx.create(cx.config().memory_limit(ByteSize::mib(64))).await?;
+        let output = sandbox.execute(["sh", "-c", "sh -c \"$0\"; echo goes on", HOG]).timeout(secs(90)).await?;
+        equal("what the command says", (output.stdout().trim(), output.exit_code()), ("goes on", Some(0)))?;
+        require(output.out_of_memory, "nothing is said of memory")?;
+    }
+
     fn a_command_that_stays_within_its_memory_is_left_alone(cx) {
         let sandbox = cx.create(cx.config().memory_limit(ByteSize::mib(64))).await?;
         equal("its output", sh(&sandbox, "x=$(head -c 1000000 /dev/zero | tr '\\0' x); echo ${#x}").await?.as_str(), "1000000\n")?;
@@ -157,6 +180,16 @@ cases! { docker_limits:
         let output = sandbox.execute("dd if=/dev/zero of=/scratch/more bs=1000000 count=2").await?;
         require(!output.success() && output.stderr().to_lowercase().contains("no space"), format!("2 MB fit into 1 MiB: {}", output.stderr()))?;
         equal("what was there", sh(&sandbox, "wc -c < /scratch/half").await?.trim(), "500000")?;
+    }
+
+    fn a_working_directory_below_a_folder_in_memory_is_made(cx) needs [Processes, Files] {
+        for read_only in [false, true] {
+            let config = cx.config().provider_option("read_only", read_only).provider_option("tmpfs", json!({ "/scratch": "1MiB" }));
+            let sandbox = cx.create(config.working_directory("/scratch/a/b")).await?;
+            equal("where commands start", sh(&sandbox, "pwd; echo x > note; cat note").await?.as_str(), "/scratch/a/b\nx\n")?;
+            sandbox.upload_file("other", "y").await?;
+            equal("its files", sandbox.list_files("/scratch/a/b").await?.len(), 2)?;
+        }
     }
 
     fn an_image_that_is_read_only_leaves_memory_to_run_in_when_all_folders_are_full(cx) needs [Files] {

@@ -40,6 +40,7 @@ mod network;
 mod paths;
 mod pids;
 mod walls;
+mod ways_in;
 
 /// Every case of this provider's own.
 pub(crate) fn cases() -> Vec<grainchain_testkit::Case> {
@@ -49,6 +50,7 @@ pub(crate) fn cases() -> Vec<grainchain_testkit::Case> {
         limits::CASES,
         pids::CASES,
         network::CASES,
+        ways_in::CASES,
         paths::CASES,
         helper::CASES,
         behind::CASES,

@@ -1,16 +1,13 @@
 //! Opens a byte pipe to the engine.
 
 use std::io;
-use std::pin::Pin;
-use std::process::Stdio;
-use std::task::{Context, Poll};
 
 use grainchain_core::{Effect, Error, ErrorKind, Result};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::endpoint::Endpoint;
+use super::ssh::{Complaints, SshPipe};
 use super::tls::Tls;
 
 /// A byte pipe to the engine.
@@ -19,12 +16,12 @@ pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Pipe for T {}
 
 impl Endpoint {
-    /// Opens a fresh pipe.
+    /// Opens a fresh pipe; beside it, what its program complains of where there is one.
     ///
     /// # Errors
     ///
-    /// `Connection` with what to do about it; nothing was sent then.
-    pub(crate) async fn dial(&self) -> Result<Box<dyn Pipe>> {
+    /// `Connection` and `Denied` with what to do about it; nothing was sent then.
+    pub(crate) async fn dial(&self) -> Result<(Box<dyn Pipe>, Complaints)> {
         let pipe: Box<dyn Pipe> = match self {
             Self::Unix(path) => {
                 Box::new(UnixStream::connect(path).await.map_err(|error| self.unreachable(error))?)
@@ -43,10 +40,12 @@ impl Endpoint {
                 }
             }
             Self::Ssh { target, port } => {
-                Box::new(SshPipe::open(target, *port).map_err(|error| self.unreachable(error))?)
+                let (pipe, complaints) =
+                    SshPipe::open(target, *port).map_err(|error| self.unreachable(error))?;
+                return Ok((Box::new(pipe), complaints));
             }
         };
-        Ok(pipe)
+        Ok((pipe, Complaints::default()))
     }
 
     /// The error for a handshake that failed because of `error`.
@@ -63,7 +62,19 @@ impl Endpoint {
     }
 
     /// The error for a connection that broke because of `error` after it was opened.
-    pub(crate) fn broken(&self, error: hyper::Error) -> Error {
+    pub(crate) async fn broken(&self, error: hyper::Error, complaints: Complaints) -> Error {
+        if let Self::Ssh { target, port } = self {
+            let port = port.map(|port| format!("-p {port} ")).unwrap_or_default();
+            let message = match complaints.told().await {
+                Some(said) => format!("the engine at {self} cannot be reached: {said}"),
+                None => format!("the connection to the engine at {self} broke, and ssh does not say why"),
+            };
+            return Error::new(ErrorKind::Connection, message)
+                .hint(format!(
+                    "see that `ssh {port}{target} docker version` succeeds without asking anything"
+                ))
+                .caused_by(error);
+        }
         let hint = match self {
             Self::Tcp { tls: Some(tls), .. } => match tls.explain(&self.to_string(), &error) {
                 // In TLS 1.3 the engine looks at our certificate when we believe that all is done.
@@ -75,7 +86,7 @@ impl Endpoint {
                  `cert_path` in [providers.docker], or set DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
                     .to_owned()
             }
-            Self::Unix(_) | Self::Ssh { .. } => "look whether the engine was restarted".to_owned(),
+            _ => "look whether the engine was restarted".to_owned(),
         };
         Error::new(ErrorKind::Connection, format!("the connection to the engine at {self} broke"))
             .hint(hint)
@@ -84,8 +95,9 @@ impl Endpoint {
 
     /// The error for an engine that cannot be reached because of `error`.
     fn unreachable(&self, error: io::Error) -> Error {
+        let is_denied = matches!(self, Self::Unix(_)) && error.kind() == io::ErrorKind::PermissionDenied;
         let hint = match (self, error.kind()) {
-            (Self::Unix(_), io::ErrorKind::PermissionDenied) => {
+            (Self::Unix(_), _) if is_denied => {
                 "add yourself to the group that owns the socket (usually `docker`), or name another engine with `host` in [providers.docker]"
             }
             (Self::Unix(_), _) => {
@@ -97,79 +109,21 @@ impl Endpoint {
             }
         };
         let reason = match error.kind() {
+            io::ErrorKind::NotFound if matches!(self, Self::Ssh { .. }) => {
+                "there is no program `ssh`".to_owned()
+            }
             io::ErrorKind::NotFound => "there is no such socket".to_owned(),
             io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
             io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
             _ => error.to_string(),
         };
-        Error::new(ErrorKind::Connection, format!("the engine at {self} cannot be reached: {reason}"))
+        // Who may not use it may not use it a moment later either.
+        let kind = if is_denied { ErrorKind::Denied } else { ErrorKind::Connection };
+        let told = Error::new(kind, format!("the engine at {self} cannot be reached: {reason}"))
             .hint(hint)
             .effect(Effect::None)
-            .retryable(None)
-            .caused_by(error)
-    }
-}
-
-/// The standard streams of `docker system dial-stdio` on another machine. Ends with it.
-struct SshPipe {
-    _child: Child,
-    // Closed by dropping it: that is how the other side learns of the end.
-    input: Option<ChildStdin>,
-    output: ChildStdout,
-}
-
-impl SshPipe {
-    fn open(target: &str, port: Option<u16>) -> io::Result<Self> {
-        let mut command = Command::new("ssh");
-        // Nobody is there to answer questions.
-        command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]);
-        if let Some(port) = port {
-            command.args(["-p", &port.to_string()]);
-        }
-        command.args(["--", target, "docker", "system", "dial-stdio"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::Error::other("ssh has no pipes"));
-        };
-        Ok(Self { _child: child, input: Some(input), output })
-    }
-}
-
-impl AsyncRead for SshPipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.output).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for SshPipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.input {
-            Some(input) => Pin::new(input).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.input {
-            Some(input) => Pin::new(input).poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.input {
-            Some(input) => Pin::new(input).poll_flush(cx),
-            None => return Poll::Ready(Ok(())),
-        };
-        if flushed.is_ready() {
-            self.input = None;
-        }
-        flushed
+            .caused_by(error);
+        if is_denied { told } else { told.retryable(None) }
     }
 }
 
@@ -194,5 +148,31 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let Err(error) = Endpoint::Unix(path).dial().await else { panic!("it was reached") };
         assert!(error.to_string().contains("connection refused"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_one_may_not_open_says_who_may() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docker.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for (place, mode) in [(folder.path(), 0o755), (&path, 0)] {
+            std::fs::set_permissions(place, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let dial = move || {
+            // Nothing is closed to root: this thread alone becomes somebody else.
+            if rustix::process::geteuid().is_root() {
+                let nobody = rustix::process::Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(Endpoint::Unix(path).dial()).err().unwrap()
+        };
+        let error = std::thread::spawn(dial).join().unwrap();
+        assert_eq!((error.kind(), error.what_happened()), (ErrorKind::Denied, Effect::None));
+        assert!(!error.is_retryable(), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("docker.sock") && text.contains("permission denied"), "{text}");
+        assert!(error.remedy().unwrap().contains("the group that owns the socket"), "{error:?}");
     }
 }

@@ -124,6 +124,23 @@ impl Engine {
         Ok(absent(ask("remove the image", SLOW, call).await)?.is_some())
     }
 
+    /// `GET /images/json?all=1`: the ids of those that have no name, those of a builder's steps included.
+    pub(crate) async fn nameless(&self) -> Result<Vec<String>> {
+        let options = ListImagesOptionsBuilder::default().all(true).build();
+        let listed = ask("list the images", CONTROL, self.docker.list_images(Some(options))).await?;
+        let is_nameless = |image: &bollard::models::ImageSummary| {
+            image.repo_tags.iter().chain(&image.repo_digests).all(|name| name.starts_with("<none>"))
+        };
+        Ok(listed.into_iter().filter(is_nameless).map(|image| image.id).collect())
+    }
+
+    /// `DELETE /images/{id}?noprune=1`: without those that it was made from, and only if nothing uses it; `Conflict` otherwise.
+    pub(crate) async fn remove_alone(&self, id: &str) -> Result<()> {
+        let options = RemoveImageOptionsBuilder::default().noprune(true).build();
+        absent(ask("remove the image", SLOW, self.docker.remove_image(id, Some(options), None)).await)?;
+        Ok(())
+    }
+
     /// `POST /images/create?fromImage=&tag=`: pulls `reference`; every line tells of progress. `reference` always has a tag or a
     /// digest: without, engines pull all there are.
     pub(crate) async fn pull(

@@ -13,6 +13,7 @@ mod images;
 mod lines;
 mod networks;
 mod processes;
+mod ssh;
 mod tls;
 mod version;
 mod volumes;

@@ -73,14 +73,18 @@ impl Wire {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let pipe = self.endpoint.dial().await?;
-        let lost = |error: hyper::Error| self.endpoint.broken(error);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(pipe)).await.map_err(lost)?;
+        let (pipe, complaints) = self.endpoint.dial().await?;
+        let (mut sender, connection) = match hyper::client::conn::http1::handshake(TokioIo::new(pipe)).await {
+            Ok(opened) => opened,
+            Err(error) => return Err(self.endpoint.broken(error, complaints).await),
+        };
         // The errors of the connection are those of its one request.
         tokio::spawn(async move { connection.with_upgrades().await.ok() });
         request.headers_mut().insert(HOST, http::HeaderValue::from_static("docker"));
-        sender.send_request(request).await.map_err(lost)
+        match sender.send_request(request).await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.endpoint.broken(error, complaints).await),
+        }
     }
 
     /// Sends `request` and takes the connection over.

@@ -1,5 +1,7 @@
 //! Volumes and published ports, as Docker's users write them.
 
+use std::path::Path;
+
 use grainchain_core::{Error, Result};
 
 use super::{ContainerOptions, absolute};
@@ -82,6 +84,36 @@ fn mount(text: &str) -> Result<Mount> {
     Ok(Mount { source: source.to_owned(), target, read_only })
 }
 
+/// Refuses a working directory below a folder in memory: where no helper makes it, it is put into the image before the start, and that
+/// folder hides it.
+pub(super) fn check_start(place: &str, options: &ContainerOptions, mounts: &[Mount]) -> Result<()> {
+    if options.read_only.unwrap_or(false) {
+        // It is in memory itself.
+        return Ok(());
+    }
+    let (place, folders) = (Path::new(place), options.tmpfs.iter().flatten().map(|(folder, _)| folder));
+    // One at the root is refused by its own name.
+    let hides = folders
+        .filter(|folder| folder.as_str() != "/" && place.starts_with(folder) && place != Path::new(folder));
+    let Some(folder) = hides.max_by_key(|folder| Path::new(folder).components().count()) else {
+        return Ok(());
+    };
+    let is_between =
+        |mount: &Mount| place.starts_with(&mount.target) && Path::new(&mount.target).starts_with(folder);
+    if options.tmpfs.iter().flatten().any(|(folder, _)| place == Path::new(folder))
+        || mounts.iter().any(is_between)
+    {
+        return Ok(());
+    }
+    Err(Error::bad_request(format!(
+        "the working directory `{}` lies in the folder in memory `{}`, which is empty at the start",
+        place.display().to_string().escape_debug(),
+        folder.escape_debug()
+    ))
+    .hint("choose that folder itself or one outside of it, or set guest = \"helper\" in [providers.docker]")
+    .option("working_directory"))
+}
+
 pub(super) fn ports(options: &ContainerOptions) -> Result<Vec<Port>> {
     options.ports.iter().flatten().map(|text| port(text)).collect()
 }
@@ -132,6 +164,30 @@ mod tests {
             let error = mount(text).unwrap_err();
             assert_eq!(error.failed_option(), Some("volumes"), "{text}");
         }
+    }
+
+    #[test]
+    fn without_a_helper_nothing_starts_below_a_folder_in_memory() {
+        let check = |place: &str, options: serde_json::Value| {
+            let options: ContainerOptions = serde_json::from_value(options).unwrap();
+            check_start(place, &options, &mounts(&options).unwrap())
+        };
+        let scratch = serde_json::json!({ "tmpfs": { "/scratch/": "1MiB", "/scratch/in/ner": "1MiB" } });
+        for place in ["/scratch/a", "/scratch/a/b", "/scratch/in"] {
+            let error = check(place, scratch.clone()).unwrap_err();
+            assert_eq!(error.failed_option(), Some("working_directory"), "{error}");
+            assert!(error.to_string().contains(place) && error.remedy().is_some(), "{error}");
+        }
+        for place in ["/scratch", "/scratchy", "/", "/scratch/in/ner"] {
+            check(place, scratch.clone()).unwrap();
+        }
+        check("/a", serde_json::json!({ "tmpfs": { "/": "1MiB" } })).unwrap();
+        let mut with = scratch;
+        with["volumes"] = serde_json::json!(["data:/scratch/data"]);
+        check("/scratch/data/a", with.clone()).unwrap();
+        check("/scratch/a", with.clone()).unwrap_err();
+        with["read_only"] = serde_json::json!(true);
+        check("/scratch/a", with).unwrap();
     }
 
     #[test]

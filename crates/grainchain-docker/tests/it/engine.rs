@@ -32,8 +32,8 @@ pub(crate) fn impossible() -> Option<&'static str> {
         return Some("not root, who alone starts engines");
     }
     let places = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&places).any(|place| place.join("dockerd").is_file());
-    (!is_there).then_some("no `dockerd` here")
+    let is_there = |name: &str| std::env::split_paths(&places).any(|place| place.join(name).is_file());
+    (!["dockerd", "unshare"].into_iter().all(is_there)).then_some("no `dockerd` or no `unshare` here")
 }
 
 impl OwnEngine {
@@ -70,10 +70,15 @@ impl OwnEngine {
         let (place, mut said) = (self.place("ready.sock"), [0; 64]);
         fs::remove_file(&place).ok();
         let ready = UnixDatagram::bind(&place)?;
+<<<<<<< HEAD
         // Where this machine has a containerd of its own, the engine uses that one.
         let namespace =
             self.folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "t");
         // In a network of its own: another engine's bridge is none of its business.
+=======
+        // It must not touch the networks of this machine: without a bridge of its own it would remove the usual one, which is another
+        // engine's. In a view of its own there is none.
+>>>>>>> cases
         let mut engine = Command::new("unshare")
             .args(["--net", "dockerd"])
             .env("NOTIFY_SOCKET", &place)
@@ -86,6 +91,7 @@ impl OwnEngine {
                 &folder("daemon.json"),
             ])
             .args(["--data-root", &folder("data"), "--exec-root", &folder("exec"), "--live-restore"])
+<<<<<<< HEAD
             .args([
                 "--containerd-namespace",
                 &namespace,
@@ -93,6 +99,9 @@ impl OwnEngine {
                 &format!("{namespace}-plugins"),
             ])
             .args(["--iptables=false", "--ip6tables=false"])
+=======
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+>>>>>>> cases
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

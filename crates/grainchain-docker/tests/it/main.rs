@@ -3,15 +3,19 @@
 
 mod asleep;
 mod bad_input;
+mod bare_image;
+mod builds;
 mod cut;
 mod engine;
 mod exec;
 mod isolation;
 mod lifecycle;
 mod network;
+mod options;
 mod restart;
 mod shortcut;
 mod snapshots;
+mod ssh;
 mod templates;
 mod tls;
 mod world;
@@ -20,18 +24,25 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if restart::is_a_client() {
-        return world::client();
+        return world::client(restart::be_a_client());
+    }
+    if ssh::is_a_client() {
+        return world::client(ssh::be_a_client());
     }
     let tests = [
         asleep::tests(),
         bad_input::tests(),
+        bare_image::tests(),
+        builds::tests(),
         exec::tests(),
         isolation::tests(),
         lifecycle::tests(),
         network::tests(),
+        options::tests(),
         restart::tests(),
         shortcut::tests(),
         snapshots::tests(),
+        ssh::tests(),
         templates::tests(),
         tls::tests(),
     ];

@@ -3,8 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use grainchain_core::{Command, Provider};
-use grainchain_docker::{Docker, DockerConfig, GuestKind};
+use grainchain_core::Command;
 use libtest_mimic::Failed;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -16,7 +15,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::world::{Outcome, TINY, Test, World, sh, test};
+use crate::world::{Outcome, Test, World, sh, socket, test};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![test(
@@ -45,6 +44,7 @@ async fn a_sandbox_lives_behind_tls_and_inputs_have_an_end(_: World) -> Outcome 
     Ok(())
 }
 
+<<<<<<< HEAD
 /// The socket of the engine that answers.
 async fn socket() -> Result<Option<String>, Failed> {
     let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine))?;
@@ -53,6 +53,8 @@ async fn socket() -> Result<Option<String>, Failed> {
     Ok(place.and_then(|place| Some(place.split_once(' ')?.0.to_owned())))
 }
 
+=======
+>>>>>>> cases
 /// Speaks TLS in front of `socket` with whoever shows a certificate of the authority in `folder`. The port.
 async fn terminate(folder: &TempDir, socket: String) -> Result<u16, Failed> {
     let mut params = CertificateParams::default();

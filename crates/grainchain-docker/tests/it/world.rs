@@ -1,5 +1,6 @@
 //! The engine that answers, and tests that need it.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -100,6 +101,14 @@ pub(crate) fn docker(arguments: &[&str]) -> std::result::Result<String, Failed> 
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The socket of the engine that answers, if it is behind one.
+pub(crate) async fn socket() -> std::result::Result<Option<String>, Failed> {
+    let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine))?;
+    let notes = docker.check().await?.notes;
+    let place = notes.iter().find_map(|note| note.strip_prefix("the engine is unix://"));
+    Ok(place.and_then(|place| Some(place.split_once(' ')?.0.to_owned())))
+}
+
 /// A port of this machine that nobody listens on.
 pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -118,14 +127,17 @@ pub(crate) fn refused<T>(
     Ok(error)
 }
 
-/// Runs this program as a client of [`restart`](crate::restart).
+/// Runs this program as a client that a test has started.
 #[expect(clippy::print_stderr, reason = "whoever started it reads why it ended")]
-pub(crate) fn client() -> ExitCode {
+pub(crate) fn client<E: Debug>(work: impl Future<Output = std::result::Result<(), E>>) -> ExitCode {
     let runtime = Runtime::new().expect("the machine that runs tests can start threads");
-    if let Err(error) = runtime.block_on(crate::restart::be_a_client()) {
-        eprintln!("{error:?}");
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::FAILURE
 }
 
 /// Runs `tests` at the engine that answers.

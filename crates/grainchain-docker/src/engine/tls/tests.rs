@@ -206,7 +206,7 @@ async fn after_our_end_the_other_side_is_still_heard() {
         let (ours, shown, folder) = friends();
         let port = engine(shown, &ours, version, true).await;
         let endpoint = Endpoint::parse(&format!("tcp://127.0.0.1:{port}"), Some(material(&folder))).unwrap();
-        let mut pipe = endpoint.dial().await.unwrap();
+        let (mut pipe, _) = endpoint.dial().await.unwrap();
         pipe.write_all(&[7; 100_000]).await.unwrap();
         pipe.shutdown().await.unwrap();
         let mut heard = Vec::new();
