@@ -18,7 +18,7 @@ pub use container::{ContainerOptions, Pull, Ulimit};
 pub(crate) use mounts::{Mount, Port};
 pub(crate) use spec::{User, user_of};
 
-use crate::config::{DEFAULT_IMAGE, DockerConfig};
+use crate::config::{DEFAULT_IMAGE, DockerConfig, GuestKind};
 use crate::engine::reference;
 
 /// Where commands start when nothing else is asked for.

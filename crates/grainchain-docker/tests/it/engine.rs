@@ -70,15 +70,10 @@ impl OwnEngine {
         let (place, mut said) = (self.place("ready.sock"), [0; 64]);
         fs::remove_file(&place).ok();
         let ready = UnixDatagram::bind(&place)?;
-<<<<<<< HEAD
         // Where this machine has a containerd of its own, the engine uses that one.
         let namespace =
             self.folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', "t");
         // In a network of its own: another engine's bridge is none of its business.
-=======
-        // It must not touch the networks of this machine: without a bridge of its own it would remove the usual one, which is another
-        // engine's. In a view of its own there is none.
->>>>>>> cases
         let mut engine = Command::new("unshare")
             .args(["--net", "dockerd"])
             .env("NOTIFY_SOCKET", &place)
@@ -91,7 +86,6 @@ impl OwnEngine {
                 &folder("daemon.json"),
             ])
             .args(["--data-root", &folder("data"), "--exec-root", &folder("exec"), "--live-restore"])
-<<<<<<< HEAD
             .args([
                 "--containerd-namespace",
                 &namespace,
@@ -99,9 +93,6 @@ impl OwnEngine {
                 &format!("{namespace}-plugins"),
             ])
             .args(["--iptables=false", "--ip6tables=false"])
-=======
-            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
->>>>>>> cases
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -44,17 +44,6 @@ async fn a_sandbox_lives_behind_tls_and_inputs_have_an_end(_: World) -> Outcome 
     Ok(())
 }
 
-<<<<<<< HEAD
-/// The socket of the engine that answers.
-async fn socket() -> Result<Option<String>, Failed> {
-    let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine))?;
-    let place = docker.check().await?.place;
-    let place = place.as_deref().and_then(|place| place.strip_prefix("the engine is unix://"));
-    Ok(place.and_then(|place| Some(place.split_once(' ')?.0.to_owned())))
-}
-
-=======
->>>>>>> cases
 /// Speaks TLS in front of `socket` with whoever shows a certificate of the authority in `folder`. The port.
 async fn terminate(folder: &TempDir, socket: String) -> Result<u16, Failed> {
     let mut params = CertificateParams::default();

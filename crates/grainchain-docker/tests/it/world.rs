@@ -104,8 +104,8 @@ pub(crate) fn docker(arguments: &[&str]) -> std::result::Result<String, Failed> 
 /// The socket of the engine that answers, if it is behind one.
 pub(crate) async fn socket() -> std::result::Result<Option<String>, Failed> {
     let docker = Docker::new(DockerConfig::default().image(TINY).guest(GuestKind::Engine))?;
-    let notes = docker.check().await?.notes;
-    let place = notes.iter().find_map(|note| note.strip_prefix("the engine is unix://"));
+    let place = docker.check().await?.place;
+    let place = place.as_deref().and_then(|place| place.strip_prefix("the engine is unix://"));
     Ok(place.and_then(|place| Some(place.split_once(' ')?.0.to_owned())))
 }
 
