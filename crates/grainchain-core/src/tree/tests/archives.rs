@@ -276,7 +276,7 @@ fn a_read_only_or_full_destination_is_told_apart() {
     assert_eq!(full.path(), Path::new("big"));
     assert!(!half, "half a file stayed");
     assert_eq!(read_only.map(|error| error.kind()), Some(TreeErrorKind::ReadOnly));
-    assert_eq!(crossing.kind(), TreeErrorKind::Other, "{crossing}");
+    assert_eq!(crossing.kind(), TreeErrorKind::Busy, "{crossing}");
     assert!(survived, "a mounted file system was emptied");
 }
 
