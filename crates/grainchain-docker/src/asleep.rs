@@ -298,6 +298,7 @@ mod tests {
             user: String::new(),
             layers: 1,
             volumes: vec![],
+            platform: String::new(),
         };
         assert_eq!(sandbox_of(&image), Some("sb_1".into()));
         assert_eq!(info_of(&image).unwrap().status, grainchain_core::SandboxStatus::Error);

@@ -77,7 +77,12 @@ impl Pulls {
         if !(policy == Pull::Always && may_pull)
             && let Some(image) = engine.image(reference).await?
         {
-            return Ok(image);
+            match platform.filter(|wanted| !is_for(&image.platform, wanted)) {
+                None => return Ok(image),
+                Some(wanted) if !may_pull => return Err(foreign(reference, &image, wanted)),
+                // The same name may mean another image for another machine.
+                Some(_) => {}
+            }
         }
         if !may_pull {
             return Err(
@@ -95,11 +100,32 @@ impl Pulls {
             pulled.map_err(Told::from)
         });
         told.await.clone()?;
-        engine.image(reference).await?.ok_or_else(|| {
+        let image = engine.image(reference).await?.ok_or_else(|| {
             missing(reference)
                 .hint("it was pulled, and is gone again: look what else changes the engine's images")
-        })
+        })?;
+        match platform.filter(|wanted| !is_for(&image.platform, wanted)) {
+            None => Ok(image),
+            Some(wanted) => Err(foreign(reference, &image, wanted)),
+        }
     }
+}
+
+/// Whether an image for `platform` is one for `wanted`, which may leave the processor's version out.
+fn is_for(platform: &str, wanted: &str) -> bool {
+    platform.is_empty()
+        || platform.split('/').zip(wanted.split('/')).all(|(is, wanted)| is.eq_ignore_ascii_case(wanted))
+}
+
+fn foreign(reference: &str, image: &Image, wanted: &str) -> Error {
+    let message = format!(
+        "the image `{reference}` is for {}, and not for {}",
+        image.platform.escape_debug(),
+        wanted.escape_debug()
+    );
+    Error::bad_request(message)
+        .hint("name an image that there is for it, or leave the platform out")
+        .option("platform")
 }
 
 fn missing(reference: &str) -> Error {
@@ -159,6 +185,13 @@ fn progress(reference: &str, line: &Value) -> Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_is_for_the_machine_that_it_was_made_for() {
+        assert!(is_for("linux/arm64/v8", "linux/arm64") && is_for("linux/arm64", "linux/arm64/v8"));
+        assert!(is_for("linux/amd64", "Linux/AMD64") && is_for("", "linux/amd64"));
+        assert!(!is_for("linux/amd64", "linux/arm64") && !is_for("linux/arm/v6", "linux/arm/v7"));
+    }
 
     #[test]
     fn a_line_of_a_pull_tells_layer_and_bytes() {

@@ -304,6 +304,7 @@ mod tests {
             user: String::new(),
             layers: 1,
             volumes: vec![],
+            platform: String::new(),
         }
     }
 

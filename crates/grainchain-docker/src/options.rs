@@ -4,6 +4,7 @@ mod container;
 mod mounts;
 mod places;
 mod spec;
+mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::path::Path;

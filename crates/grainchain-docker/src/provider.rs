@@ -76,7 +76,7 @@ impl Docker {
     ///
     /// Closed, it has none but the loopback: connections break, published ports are shut. Opened, it is in the network that it was
     /// made with, and one that was made without is in `network` of `[providers.docker]`, else the engine's bridge. It may have another
-    /// address then, and ports that the engine chose are others. Snapshots that are restored and copies keep what is set here.
+    /// address then. Snapshots that are restored and copies keep what is set here.
     ///
     /// # Errors
     ///

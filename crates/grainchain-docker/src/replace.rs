@@ -202,6 +202,7 @@ mod tests {
             user: String::new(),
             layers: 1,
             volumes: vec![],
+            platform: String::new(),
         };
         let inspected = json!({
             "Id": "x",

@@ -173,6 +173,7 @@ mod tests {
             user: String::new(),
             layers: 0,
             volumes: vec![],
+            platform: String::new(),
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
         is_needless(&image, containers.as_slice(), now)

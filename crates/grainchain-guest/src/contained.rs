@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// Numbers from here on mean that there is no limit: version 1 rounds the largest number down to whole pages.
 const NO_LIMIT: u64 = 1 << 60;
@@ -15,6 +16,37 @@ fn number(files: &[&str]) -> Option<u64> {
 pub(crate) fn memory_limit() -> Option<u64> {
     number(&["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"])
         .filter(|limit| *limit < NO_LIMIT)
+}
+
+/// How many processors may be used at a time.
+pub(crate) fn cpu_limit() -> Option<f64> {
+    let text = fs::read_to_string("/sys/fs/cgroup/cpu.max").ok().or_else(|| {
+        let part = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu/cpu.cfs_{name}_us")).ok();
+        Some(format!("{} {}", part("quota")?.trim(), part("period")?))
+    });
+    processors(&text?)
+}
+
+/// The processors in a quota and a period; none where the quota is no limit, which is `max` or -1.
+fn processors(text: &str) -> Option<f64> {
+    let mut numbers = text.split_whitespace().map(|word| word.parse::<f64>().ok());
+    let (quota, period) = (numbers.next()??, numbers.next()??);
+    (quota > 0.0 && period > 0.0).then_some(quota / period)
+}
+
+/// How long processes were held up because of that limit.
+pub(crate) fn throttled() -> Option<Duration> {
+    let files = ["/sys/fs/cgroup/cpu.stat", "/sys/fs/cgroup/cpu/cpu.stat"];
+    files.iter().find_map(|file| held_up(&fs::read_to_string(file).ok()?))
+}
+
+fn held_up(text: &str) -> Option<Duration> {
+    let number = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
+    };
+    number("throttled_usec")
+        .map(Duration::from_micros)
+        .or_else(|| number("throttled_time").map(Duration::from_nanos))
 }
 
 /// Counts the processes that were killed because there was no memory left.
@@ -63,6 +95,22 @@ mod tests {
         assert_eq!(kills("low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n"), Some(1));
         assert_eq!(kills("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"), Some(7));
         assert_eq!(kills("oom_kill_disable 0\n"), None);
+    }
+
+    #[test]
+    fn processors_are_read_in_both_versions_words() {
+        assert_eq!(processors("50000 100000\n"), Some(0.5));
+        assert_eq!(processors("max 100000\n"), None);
+        assert_eq!(processors("-1 100000\n"), None);
+        assert_eq!(
+            held_up("usage_usec 7\nnr_throttled 3\nthrottled_usec 1500\n"),
+            Some(Duration::from_micros(1500))
+        );
+        assert_eq!(
+            held_up("nr_periods 9\nnr_throttled 3\nthrottled_time 1500\n"),
+            Some(Duration::from_nanos(1500))
+        );
+        assert_eq!(held_up("usage_usec 7\n"), None);
     }
 
     #[test]

@@ -24,8 +24,8 @@ impl facet::Metrics for Guest {
     /// Processor time is that of the processes that live, since each began. Memory is the sum of their resident sets, so that
     /// a page which several processes share counts for each. Disk space is what the files below the root occupy, each hard
     /// link's file once, other file systems mounted inside left out; it is absent when counting takes longer than a second.
-    /// In a container it counts the files below the working directory, and tells the limit of memory and the network's traffic; without
-    /// one these are absent, because nothing here sets or counts them.
+    /// In a container it counts the files below the working directory, and tells the limits of memory and of processors, how long those
+    /// held anything up, and the network's traffic; without one these are absent, because nothing here sets or counts them.
     async fn sample(&self) -> Result<MetricsSample> {
         self.ensure_open()?;
         let guest = self.clone();
@@ -40,6 +40,8 @@ impl facet::Metrics for Guest {
             sample.disk_bytes = guest.disk_bytes()?;
             if guest.shared.config.contained {
                 sample.memory_limit_bytes = contained::memory_limit();
+                sample.cpu_limit = contained::cpu_limit();
+                sample.cpu_throttled = contained::throttled();
                 if let Some((received, sent)) = contained::traffic() {
                     (sample.network_received_bytes, sample.network_sent_bytes) = (Some(received), Some(sent));
                 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use grainchain_core::{ByteSize, ErrorKind, Output, SandboxStatus, Signal};
-use grainchain_testkit::{Outcome, fails};
+use grainchain_testkit::{Outcome, fails, until};
 
 use super::support::{
     EVERYBODY, container, engine, equal, goes_on, nothing_left, refused, require, secs, sh, sh_as,
@@ -127,6 +127,16 @@ cases! { docker_limits:
         equal("processes", sh(&sandbox, &group(&["pids.max", "pids/pids.max"])).await?.trim(), "77")?;
         let info = sandbox.info().await?;
         equal("what `info` tells", (info.memory_limit, info.cpu_limit), (Some(ByteSize::mib(96)), Some(0.5)))?;
+    }
+
+    fn a_quota_of_processors_is_seen_in_metrics_and_holds_up_what_wants_more(cx) needs [Metrics, Processes] {
+        let sandbox = cx.create(cx.config().cpu_limit(0.25)).await?;
+        equal("the limit", sandbox.metrics().await?.cpu_limit, Some(0.25))?;
+        let busy = sandbox.spawn("while :; do :; done").await?;
+        until("it is held up", async || Ok(sandbox.metrics().await?.cpu_throttled.unwrap_or_default() > secs(1))).await?;
+        busy.kill().await?;
+        let free = cx.sandbox().await?;
+        equal("the limit of one without", free.metrics().await?.cpu_limit, None)?;
     }
 
     fn without_wishes_memory_and_processes_are_limited_all_the_same(cx) {

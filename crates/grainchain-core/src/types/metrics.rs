@@ -14,6 +14,11 @@ pub struct MetricsSample {
     /// Processor time used by all processes that live now, since each began.
     #[serde(serialize_with = "optional_seconds")]
     pub cpu_time: Option<Duration>,
+    /// How many processors it may use at a time.
+    pub cpu_limit: Option<f64>,
+    /// How long processes were held up, all together, because they would have used more than that.
+    #[serde(serialize_with = "optional_seconds")]
+    pub cpu_throttled: Option<Duration>,
     /// Resident memory of all processes.
     pub memory_bytes: Option<u64>,
     /// The limit on memory.
@@ -34,6 +39,8 @@ impl MetricsSample {
         Self {
             taken_at,
             cpu_time: None,
+            cpu_limit: None,
+            cpu_throttled: None,
             memory_bytes: None,
             memory_limit_bytes: None,
             disk_bytes: None,

@@ -38,6 +38,8 @@ pub(crate) struct Image {
     pub(crate) layers: usize,
     /// Where its containers have volumes without being asked to. Only from a look.
     pub(crate) volumes: Vec<String>,
+    /// The system and the processor that it is for, as in `linux/arm64/v8`. Only from a look.
+    pub(crate) platform: String,
 }
 
 /// How to log in to a registry.
@@ -89,6 +91,12 @@ impl Engine {
                 user: config.user.unwrap_or_default(),
                 layers: found.root_fs.and_then(|layers| layers.layers).map_or(0, |layers| layers.len()),
                 volumes: config.volumes.unwrap_or_default(),
+                platform: [found.os, found.architecture, found.variant]
+                    .into_iter()
+                    .flatten()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("/"),
             }
         }))
     }
@@ -107,6 +115,7 @@ impl Engine {
             user: String::new(),
             layers: 0,
             volumes: Vec::new(),
+            platform: String::new(),
         };
         Ok(listed.into_iter().map(image).collect())
     }

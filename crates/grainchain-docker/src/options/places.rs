@@ -109,6 +109,7 @@ mod tests {
             user: String::new(),
             layers: 1,
             volumes: ["/data", "/cache", "/scratch", "odd"].map(str::to_owned).to_vec(),
+            platform: String::new(),
         };
         let config = SandboxConfig::default()
             .provider_option("volumes", json!(["cache:/cache"]))

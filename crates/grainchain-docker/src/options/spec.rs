@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grainchain_core::{Error, Result};
+use grainchain_core::Result;
 use serde_json::{Map, Value, json};
 
 use super::{Mount, Plan};
@@ -233,39 +233,6 @@ impl Plan {
         }
         Ok(host)
     }
-
-    /// Folders in memory: those asked for and, where the image cannot be changed, the places that commands write to.
-    fn tmpfs(&self, user: &User) -> Result<Value> {
-        let mut folders: BTreeMap<&str, String> = BTreeMap::new();
-        let asked = self.options.tmpfs.iter().flatten();
-        let sized = asked.map(|(path, size)| (path.as_str(), format!(",size={}", size.as_u64())));
-        // Full, both leave something to run in. A limit of the engine's own would be half of its machine.
-        let part =
-            |of: u64| self.memory.map(|memory| format!(",size={}", memory.as_u64() / of)).unwrap_or_default();
-        let own = [("/tmp", part(4)), (self.working_directory.as_str(), part(2))];
-        let own = own.into_iter().filter(|_| self.options.read_only.unwrap_or(false));
-        for (path, size) in own.chain(sized) {
-            if !path.starts_with('/') || path == "/" {
-                return Err(Error::bad_request(format!(
-                    "`{}` is no folder for a tmpfs",
-                    path.escape_debug()
-                ))
-                .hint("name an absolute path below the root")
-                .option("tmpfs"));
-            }
-            if self.mounts.iter().any(|mount| mount.target == path) {
-                continue;
-            }
-            let User::Number { uid, gid } = user else {
-                return Err(Error::bad_request("folders in memory need an owner by number")
-                    .hint("set user to UID:GID, as in 1000:1000")
-                    .option("user"));
-            };
-            // Without `exec` nothing built there could run.
-            folders.insert(path, format!("rw,exec,nosuid,nodev,uid={uid},gid={gid}{size}"));
-        }
-        Ok(json!(folders))
-    }
 }
 
 #[cfg(test)]
@@ -286,6 +253,7 @@ mod tests {
             user: user.into(),
             layers: 1,
             volumes: vec![],
+            platform: String::new(),
         }
     }
 
@@ -339,18 +307,6 @@ mod tests {
         assert_eq!(
             host["PortBindings"],
             json!({ "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8080" }] })
-        );
-    }
-
-    #[test]
-    fn a_read_only_image_leaves_the_workspace_and_tmp_writable_for_the_user() {
-        let spec = spec(SandboxConfig::default().provider_option("read_only", true));
-        let tmpfs = &spec["HostConfig"]["Tmpfs"];
-        assert_eq!(tmpfs["/workspace"], "rw,exec,nosuid,nodev,uid=1000,gid=1000,size=1073741824");
-        assert_eq!(tmpfs["/tmp"], "rw,exec,nosuid,nodev,uid=1000,gid=1000,size=536870912");
-        assert_eq!(
-            (spec["HostConfig"]["ReadonlyRootfs"].as_bool(), tmpfs.as_object().unwrap().len()),
-            (Some(true), 2)
         );
     }
 

@@ -13,6 +13,8 @@ use super::time::WireTime;
 pub(crate) struct WireMetrics {
     taken_at: WireTime,
     cpu_time: Option<Duration>,
+    cpu_limit: Option<f64>,
+    cpu_throttled: Option<Duration>,
     memory_bytes: Option<u64>,
     memory_limit_bytes: Option<u64>,
     disk_bytes: Option<u64>,
@@ -26,6 +28,8 @@ impl From<MetricsSample> for WireMetrics {
         Self {
             taken_at: sample.taken_at.into(),
             cpu_time: sample.cpu_time,
+            cpu_limit: sample.cpu_limit,
+            cpu_throttled: sample.cpu_throttled,
             memory_bytes: sample.memory_bytes,
             memory_limit_bytes: sample.memory_limit_bytes,
             disk_bytes: sample.disk_bytes,
@@ -40,6 +44,8 @@ impl From<WireMetrics> for MetricsSample {
     fn from(wire: WireMetrics) -> Self {
         let mut sample = Self::new(wire.taken_at.into());
         sample.cpu_time = wire.cpu_time;
+        sample.cpu_limit = wire.cpu_limit.filter(|limit| limit.is_finite());
+        sample.cpu_throttled = wire.cpu_throttled;
         sample.memory_bytes = wire.memory_bytes;
         sample.memory_limit_bytes = wire.memory_limit_bytes;
         sample.disk_bytes = wire.disk_bytes;
