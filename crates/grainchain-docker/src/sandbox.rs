@@ -7,7 +7,6 @@ use crate::config::GuestKind;
 use crate::engine::{Container, ContainerState, Engine, gone};
 use crate::guest::{Inside, Ways};
 use crate::labels::{Identity, container_name, info_of, is_possible};
-use crate::replace::LAST;
 use crate::stills::{Still, Stills};
 use grainchain_core::{
     Capability, Details, Error, ErrorKind, Language, Parts, Removal, RemoveIf, Result, SandboxId, SandboxInfo,
@@ -132,11 +131,7 @@ pub(crate) async fn end(engine: &Engine, id: &SandboxId, condition: RemoveIf) ->
         return Ok(Removal::Kept);
     }
     // One that never ran may stand before an image.
-    let last = format!("{name}{LAST}");
-    let (existed, replaced) = tokio::join!(engine.remove(&name), engine.remove(&last));
-    // Images that it stands on could not go.
-    replaced?;
-    let existed = existed? || matches!(place, Place::Asleep(_));
+    let existed = engine.remove(&name).await? || matches!(place, Place::Asleep(_));
     crate::snapshots::remove_all(engine, id).await?;
     let labels = match &place {
         Place::Container(container) => Some(&container.labels),

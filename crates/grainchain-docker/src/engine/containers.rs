@@ -21,6 +21,9 @@ use serde_json::Value;
 use super::{CONTROL, Engine, SLOW, ask, within};
 use crate::error;
 
+/// How long it is waited to be told of a removal before it is looked whether it is done.
+const TOLD: Duration = Duration::from_secs(2);
+
 /// What the engine says a container is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContainerState {
@@ -136,19 +139,31 @@ impl Engine {
 
     /// `POST /containers/{name}/wait?condition=removed`: returns when it is gone.
     pub(crate) async fn removed(&self, name: &str) -> Result<()> {
-        let options = WaitContainerOptionsBuilder::default().condition("removed").build();
         within("wait for the end of the container", CONTROL, async {
-            let mut answers = self.docker.wait_container(name, Some(options));
-            match answers.next().await {
-                // An exit code other than zero, which is told as an error.
-                None | Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) => Ok(()),
-                Some(Err(cause)) => match error::of("wait for the end of the container", cause) {
-                    error if error.kind() == ErrorKind::NotFound => Ok(()),
-                    error => Err(error),
-                },
+            loop {
+                // Where several remove one container at once, the engine may not tell all who wait.
+                if let Ok(told) = tokio::time::timeout(TOLD, self.told_of_removal(name)).await {
+                    return told;
+                }
+                if self.inspect(name).await?.is_none() {
+                    return Ok(());
+                }
             }
         })
         .await
+    }
+
+    async fn told_of_removal(&self, name: &str) -> Result<()> {
+        let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+        let mut answers = self.docker.wait_container(name, Some(options));
+        match answers.next().await {
+            // An exit code other than zero, which is told as an error.
+            None | Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) => Ok(()),
+            Some(Err(cause)) => match error::of("wait for the end of the container", cause) {
+                error if error.kind() == ErrorKind::NotFound => Ok(()),
+                error => Err(error),
+            },
+        }
     }
 
     /// `POST /containers/{name}/pause`
