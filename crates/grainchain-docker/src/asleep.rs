@@ -293,12 +293,7 @@ mod tests {
             id: "sha256:1".into(),
             tags: vec!["grainchain/asleep:sb_1".into()],
             labels: labels.into(),
-            created: 0,
-            size: 0,
-            user: String::new(),
-            layers: 1,
-            volumes: vec![],
-            platform: String::new(),
+            ..Image::default()
         };
         assert_eq!(sandbox_of(&image), Some("sb_1".into()));
         assert_eq!(info_of(&image).unwrap().status, grainchain_core::SandboxStatus::Error);

@@ -94,12 +94,12 @@ pub(crate) async fn make(
         }
     };
     // Whoever puts it to sleep makes the image before the name is free.
-    match sleeping(engine, &identity).await {
-        Ok(None) => {}
-        answer => {
-            tidy(engine, Some(&container), &new_volumes).await;
-            return answer.and_then(|own| own.ok_or_else(taken)).map(|own| (own, None));
-        }
+    let earlier = sleeping(engine, &identity).await;
+    if !matches!(earlier, Ok(None)) {
+        tidy(engine, Some(&container), &new_volumes).await;
+    }
+    if let Some(own) = earlier? {
+        return Ok((own, None));
     }
     let ready = async {
         if identity.token.is_none() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use grainchain_core::types::id::random_id;
 use grainchain_core::{Content, Error, ErrorKind, Result};
-use grainchain_guest::{Held, Remote};
+use grainchain_guest::Remote;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tar::EntryType;
@@ -52,7 +52,15 @@ impl Source<'_> {
         tag: &str,
         labels: HashMap<String, String>,
     ) -> Result<Image> {
-        self.make(repository, tag, labels, false).await?;
+        match self.with_some_apart().await? {
+            None => self.engine.commit(self.container, repository, tag, plain(labels)).await?,
+            Some(remote) => {
+                let held = remote.hold_still().await?;
+                let taken = self.take(&remote, labels.clone()).await;
+                let released = held.release().await;
+                self.name(taken?, released, repository, tag, labels).await?;
+            }
+        }
         self.made(repository, tag).await
     }
 
@@ -68,42 +76,31 @@ impl Source<'_> {
         tag: &str,
         labels: HashMap<String, String>,
     ) -> Result<()> {
-        let (engine, container) = (self.engine, self.container);
-        // With folders apart they are held when the image is made.
-        let held = match self.inside.filter(|_| self.apart.is_empty()) {
+        // What is held goes on when this is dropped.
+        let _held = match self.inside {
             Some(inside) => Some(inside.remote().await?.hold_still().await?),
             None => None,
         };
-        let ended = async {
-            let _held = self.make(repository, tag, labels, true).await?;
-            self.made(repository, tag).await?;
-            engine.remove(container).await.map(drop)
-        };
-        // Whatever became of the removal, the image stays: a container that runs comes before it, and one that does not was all there is.
-        let ended = ended.await;
-        drop(held);
-        ended
-    }
-
-    /// Its inside, where it takes part in what is to be done.
-    fn with_some_apart(&self) -> Option<&Inside> {
-        self.inside.filter(|_| !self.apart.is_empty())
-    }
-
-    /// Makes the image, with as many layers as there are. What the helper has stopped goes on then, unless it `ends`: then when the
-    /// answer is dropped.
-    async fn make(
-        &self,
-        repository: &str,
-        tag: &str,
-        mut labels: HashMap<String, String>,
-        ends: bool,
-    ) -> Result<Option<Held>> {
-        labels.insert(KEPT.to_owned(), String::new());
-        match self.with_some_apart() {
-            None => self.engine.commit(self.container, repository, tag, labels).await.map(|()| None),
-            Some(inside) => self.keep(inside, repository, tag, labels, ends).await,
+        match self.with_some_apart().await? {
+            None => self.engine.commit(self.container, repository, tag, plain(labels)).await?,
+            Some(remote) => {
+                let taken = self.take(&remote, labels.clone()).await?;
+                self.name(taken, Ok(()), repository, tag, labels).await?;
+            }
         }
+        self.made(repository, tag).await?;
+        // Whatever becomes of the removal, the image stays: a container that runs comes before it, and one that does not was all there is.
+        self.engine.remove(self.container).await.map(drop)
+    }
+
+    /// Its helper, where that takes part because there are folders apart.
+    async fn with_some_apart(&self) -> Result<Option<Arc<Remote>>> {
+        let Some(inside) = self.inside.filter(|_| !self.apart.is_empty()) else { return Ok(None) };
+        // Its helper could not answer.
+        if self.engine.inspect(self.container).await?.ok_or_else(gone)?.state == ContainerState::Paused {
+            return Err(paused());
+        }
+        inside.remote().await.map(Some)
     }
 
     /// The image that was made, with no more layers than are stacked.
@@ -120,40 +117,35 @@ impl Source<'_> {
         flat
     }
 
-    async fn keep(
+    /// Takes everything while all stands still: the container's own files into an image without a name, and the folders apart into a
+    /// container of that.
+    async fn take(&self, remote: &Remote, labels: HashMap<String, String>) -> Result<Taken> {
+        let half = self.engine.commit_unnamed(self.container, plain(labels)).await?;
+        let filled = async {
+            let container = unstarted(self.engine, &half).await?;
+            let kept = fill(self.engine, &container, remote, self.apart).await;
+            Ok((container, kept))
+        };
+        let filled = filled.await;
+        Ok(Taken { half, filled })
+    }
+
+    /// Makes the image of what was taken, unless `released` says that something did not go on. Nothing else of it stays.
+    async fn name(
         &self,
-        inside: &Inside,
+        Taken { half, filled }: Taken,
+        released: Result<()>,
         repository: &str,
         tag: &str,
         mut labels: HashMap<String, String>,
-        ends: bool,
-    ) -> Result<Option<Held>> {
+    ) -> Result<()> {
         let engine = self.engine;
-        // Its helper could not answer.
-        if engine.inspect(self.container).await?.ok_or_else(gone)?.state == ContainerState::Paused {
-            return Err(paused());
-        }
-        let remote = inside.remote().await?;
-        let held = remote.hold_still().await?;
-        let taken = async {
-            let half = engine.commit_unnamed(self.container, labels.clone()).await?;
-            let filled = async {
-                let container = unstarted(engine, &half).await?;
-                let kept = fill(engine, &container, &remote, self.apart).await;
-                Ok::<_, Error>((container, kept))
-            };
-            Ok((half.clone(), filled.await))
-        };
-        let taken: Result<_> = taken.await;
-        let released = if ends { Ok(Some(held)) } else { held.release().await.map(|()| None) };
-        let (half, filled) = taken?;
         let named = async {
             let (container, kept) = filled?;
             let named = async {
-                let held = released?;
+                released?;
                 labels.insert(KEPT.to_owned(), serde_json::to_string(&kept?).unwrap_or_default());
-                engine.commit(&container, repository, tag, labels).await?;
-                Ok(held)
+                engine.commit(&container, repository, tag, labels).await
             };
             let named = named.await;
             engine.remove(&container).await?;
@@ -163,6 +155,20 @@ impl Source<'_> {
         forget(engine, &half).await;
         named
     }
+}
+
+/// What was taken of a sandbox with folders apart.
+struct Taken {
+    /// The image of the rest.
+    half: String,
+    /// The container that holds them all, and what was put into it.
+    filled: Result<(String, Result<Vec<Kept>>)>,
+}
+
+/// `labels` for an image that holds no folders apart.
+fn plain(mut labels: HashMap<String, String>) -> HashMap<String, String> {
+    labels.insert(KEPT.to_owned(), String::new());
+    labels
 }
 
 /// Puts the folders `places` of the sandbox behind `remote` into `container`, which is never started.
@@ -295,17 +301,7 @@ mod tests {
     use super::*;
 
     fn image(kept: &str) -> Image {
-        Image {
-            id: String::new(),
-            tags: vec![],
-            labels: HashMap::from([(KEPT.to_owned(), kept.to_owned())]),
-            created: 0,
-            size: 0,
-            user: String::new(),
-            layers: 1,
-            volumes: vec![],
-            platform: String::new(),
-        }
+        Image { labels: HashMap::from([(KEPT.to_owned(), kept.to_owned())]), ..Image::default() }
     }
 
     #[test]

@@ -226,9 +226,6 @@ impl Provider for Docker {
         }
         let mut runtimes: Vec<_> = info.runtimes.into_iter().flatten().map(|(name, _)| name).collect();
         runtimes.sort();
-        if !runtimes.is_empty() {
-            notes.push(format!("the engine's runtimes are {}", runtimes.join(", ")));
-        }
         if !engine.has_buildkit().await? {
             notes.push("images are built by the classic builder: RUN --mount does not work".to_owned());
         }
@@ -237,8 +234,11 @@ impl Provider for Docker {
             notes.push(format!("the image `{image}` is not there yet: the first sandbox pulls it"));
         }
         let version = version.version.unwrap_or_else(|| "unknown".to_owned());
-        Ok(Health::new(Some(format!("{version}, {interface}")), notes)
-            .place(format!("the engine is {}", engine.place())))
+        Ok(Health::new(Some(format!("{version}, {interface}")), notes).place(format!(
+            "the engine is {}, with the runtimes {}",
+            engine.place(),
+            runtimes.join(", ")
+        )))
     }
 
     async fn create(&self, request: CreateRequest) -> Result<Parts> {

@@ -193,17 +193,7 @@ mod tests {
             config: Shown::default(),
             token: None,
         };
-        let image = Image {
-            id: "sha256:2".into(),
-            tags: vec![],
-            labels: Default::default(),
-            created: 0,
-            size: 0,
-            user: String::new(),
-            layers: 1,
-            volumes: vec![],
-            platform: String::new(),
-        };
+        let image = Image { id: "sha256:2".into(), ..Image::default() };
         let inspected = json!({
             "Id": "x",
             "Config": { "Image": "sha256:1", "Hostname": "abc", "User": "1000:1000", "Env": ["A=b"], "Cmd": ["3600"], "Labels": { "grainchain.owner": "me" } },

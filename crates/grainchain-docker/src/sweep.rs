@@ -169,11 +169,7 @@ mod tests {
             tags: vec![tag.into()],
             labels,
             created: made,
-            size: 0,
-            user: String::new(),
-            layers: 0,
-            volumes: vec![],
-            platform: String::new(),
+            ..Image::default()
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
         is_needless(&image, containers.as_slice(), now)

@@ -20,7 +20,7 @@ use super::{CONTROL, Engine, SLOW, ask, wire, within};
 use crate::error;
 
 /// An image as a list or a look shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     /// `sha256:…`
     pub(crate) id: String,
@@ -112,10 +112,7 @@ impl Engine {
             labels: found.labels,
             created: found.created,
             size: u64::try_from(found.size).unwrap_or_default(),
-            user: String::new(),
-            layers: 0,
-            volumes: Vec::new(),
-            platform: String::new(),
+            ..Image::default()
         };
         Ok(listed.into_iter().map(image).collect())
     }

@@ -174,12 +174,9 @@ impl EngineDial {
         Ok(asleep::awake(&self.engine, &self.container).await?.state)
     }
 
-    /// `error` of a greeting, or that of a sandbox that stands still.
-    pub(crate) async fn awake_or(&self, error: Error) -> Error {
-        match self.state().await {
-            Ok(ContainerState::Paused) if error.kind() == ErrorKind::Timeout => paused().caused_by(error),
-            _ => error,
-        }
+    /// Whether the last pipe was a socket of this machine. Then the next one is a bridge.
+    pub(crate) fn was_socket(&self) -> bool {
+        self.was_socket.load(Ordering::Relaxed)
     }
 }
 

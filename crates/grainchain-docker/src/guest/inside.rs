@@ -67,12 +67,13 @@ impl Inside {
     }
 
     async fn link(&self, dial: Arc<EngineDial>) -> Result<Arc<Remote>> {
-        let linked =
-            Link::connect(Arc::<EngineDial>::clone(&dial), LinkConfig::new(self.token.clone())).await;
-        let (link, _words) = match linked {
-            Ok(linked) => linked,
-            Err(error) => return Err(dial.awake_or(dial.explained(error)).await.effect(Effect::None)),
+        let connect = || Link::connect(Arc::<EngineDial>::clone(&dial), LinkConfig::new(self.token.clone()));
+        let linked = match connect().await {
+            // Whoever took the connection did not greet as the helper does: the engine's way is next.
+            Err(_) if dial.was_socket() => connect().await,
+            linked => linked,
         };
+        let (link, _words) = linked.map_err(|error| dial.explained(error).effect(Effect::None))?;
         let remote = Arc::new(Remote::new(link));
         *self.lock() = Some(Arc::clone(&remote));
         Ok(remote)

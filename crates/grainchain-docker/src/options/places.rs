@@ -101,15 +101,8 @@ mod tests {
     #[test]
     fn volumes_that_an_image_declares_are_kept_apart_unless_something_else_is_there() {
         let image = Image {
-            id: String::new(),
-            tags: vec![],
-            labels: Default::default(),
-            created: 0,
-            size: 0,
-            user: String::new(),
-            layers: 1,
             volumes: ["/data", "/cache", "/scratch", "odd"].map(str::to_owned).to_vec(),
-            platform: String::new(),
+            ..Image::default()
         };
         let config = SandboxConfig::default()
             .provider_option("volumes", json!(["cache:/cache"]))

@@ -244,17 +244,7 @@ mod tests {
     use crate::labels::{Identity, Shown};
 
     fn image(user: &str) -> Image {
-        Image {
-            id: "sha256:1".into(),
-            tags: vec![],
-            labels: Default::default(),
-            created: 0,
-            size: 0,
-            user: user.into(),
-            layers: 1,
-            volumes: vec![],
-            platform: String::new(),
-        }
+        Image { id: "sha256:1".into(), user: user.into(), ..Image::default() }
     }
 
     fn spec(config: SandboxConfig) -> Value {
